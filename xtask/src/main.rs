@@ -1,0 +1,40 @@
+//! The project's own tasks, one file each: `cargo xtask <task>`.
+
+mod protos;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Protos(protos::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Protos(args) => protos::run(&args).map_err(Box::from),
+    };
+    report(done)
+}
+
+/// Ends the process with what went wrong, in words, or with success.
+fn report(done: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
