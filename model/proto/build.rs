@@ -24,25 +24,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new([root])?;
     // Without source info no comment reaches the generated code, and the embedded descriptors stay small.
-    compiler
-        .include_source_info(false)
-        .include_imports(true)
-        .open_files(files_under(root)?)?;
+    compiler.include_source_info(false).include_imports(true).open_files(files_under(root)?)?;
 
-    fs::write(
-        out.join("descriptors.bin"),
-        compiler.encode_file_descriptor_set(),
-    )?;
-    fs::write(
-        out.join("urns.rs"),
-        urns::table(&compiler.descriptor_pool()),
-    )?;
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(out.join("urns.rs"), urns::table(&compiler.descriptor_pool()))?;
+    let mut config = tonic_prost_build::Config::new();
+    // Each message knows its full name, which is how JSON finds its descriptor.
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")
         .include_file("beam.rs")
         .emit_rerun_if_changed(false)
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }
 
@@ -52,10 +46,7 @@ fn files_under(folder: &Path) -> Result<Vec<PathBuf>, std::io::Error> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_under(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             files.push(path);
         }
     }

@@ -9,9 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use protox::prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, Value,
-};
+use protox::prost_reflect::{DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, Value};
 
 const PACKAGE: &str = "org.apache.beam.model.pipeline.v1";
 
@@ -25,7 +23,8 @@ pub(crate) fn table(pool: &DescriptorPool) -> String {
         }
         let mut module = &mut root;
         for part in module_path(&it) {
-            module = module.children.entry(part).or_default();
+            module = module.children.entry(snake_case(part)).or_default();
+            module.beam_name = part.to_owned();
         }
         module.beam_name = it.full_name().to_owned();
         module.constants.extend(constants);
@@ -51,41 +50,26 @@ struct Constant {
 
 impl Module {
     fn write(&self, text: &mut String) {
-        for Constant {
-            name,
-            doc,
-            kind,
-            value,
-        } in &self.constants
-        {
-            writeln!(text, "/// {doc}\npub const {name}: {kind} = {value};")
-                .expect("writing to a String cannot fail");
+        for Constant { name, doc, kind, value } in &self.constants {
+            writeln!(text, "/// {doc}\npub const {name}: {kind} = {value};").expect("writing to a String cannot fail");
         }
         for (name, child) in &self.children {
-            let doc = if child.beam_name.is_empty() {
-                name
-            } else {
-                &child.beam_name
-            };
-            writeln!(text, "/// `{doc}`.\npub mod {name} {{")
-                .expect("writing to a String cannot fail");
+            let doc = &child.beam_name;
+            writeln!(text, "/// `{doc}`.\npub mod {name} {{").expect("writing to a String cannot fail");
             child.write(text);
             text.push_str("}\n");
         }
     }
 }
 
-/// The enum's name without its package, in snake case, and without a last part that says only `Enum`.
-fn module_path(it: &EnumDescriptor) -> Vec<String> {
-    let local = it
-        .full_name()
-        .strip_prefix(it.package_name())
-        .unwrap_or(it.full_name());
+/// The enum's name without its package and without a last part that says only `Enum`.
+fn module_path(it: &EnumDescriptor) -> Vec<&str> {
+    let local = it.full_name().strip_prefix(it.package_name()).unwrap_or(it.full_name());
     let mut parts: Vec<&str> = local.split('.').filter(|part| !part.is_empty()).collect();
     if parts.len() > 1 && parts.last() == Some(&"Enum") {
         parts.pop();
     }
-    parts.into_iter().map(snake_case).collect()
+    parts
 }
 
 /// `StandardPTransforms` becomes `standard_ptransforms`: an underscore stands where lower case turns into upper case.
@@ -105,12 +89,7 @@ fn snake_case(name: &str) -> String {
 fn constant(value: &EnumValueDescriptor) -> Option<Constant> {
     let options = value.options();
     let named = |doc: String, kind: &'static str, text: String| {
-        Some(Constant {
-            name: value.name().to_owned(),
-            doc,
-            kind,
-            value: text,
-        })
+        Some(Constant { name: value.name().to_owned(), doc, kind, value: text })
     };
     if let Some(urn) = text_option(value, &options, "beam_urn") {
         return named(format!("`{urn}`"), "&str", format!("{urn:?}"));
@@ -128,55 +107,31 @@ fn constant(value: &EnumValueDescriptor) -> Option<Constant> {
     if let Some(spec) = message_option(value, &options, "monitoring_info_spec") {
         let (urn, type_urn) = (text_field(&spec, "urn"), text_field(&spec, "type"));
         let labels: Vec<String> = match spec.get_field_by_name("required_labels").as_deref() {
-            Some(Value::List(labels)) => labels
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
+            Some(Value::List(labels)) => labels.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),
         };
         let text = format!(
             "crate::urns::MonitoringInfoSpec {{ urn: {urn:?}, type_urn: {type_urn:?}, required_labels: &{labels:?} }}"
         );
-        return named(
-            format!("`{urn}`, a `{type_urn}`"),
-            "crate::urns::MonitoringInfoSpec",
-            text,
-        );
+        return named(format!("`{urn}`, a `{type_urn}`"), "crate::urns::MonitoringInfoSpec", text);
     }
     None
 }
 
 fn extension(value: &EnumValueDescriptor, options: &DynamicMessage, name: &str) -> Option<Value> {
-    let extension = value
-        .parent_pool()
-        .get_extension_by_name(&format!("{PACKAGE}.{name}"))?;
-    options
-        .has_extension(&extension)
-        .then(|| options.get_extension(&extension).into_owned())
+    let extension = value.parent_pool().get_extension_by_name(&format!("{PACKAGE}.{name}"))?;
+    options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())
 }
 
-fn text_option(
-    value: &EnumValueDescriptor,
-    options: &DynamicMessage,
-    name: &str,
-) -> Option<String> {
+fn text_option(value: &EnumValueDescriptor, options: &DynamicMessage, name: &str) -> Option<String> {
     extension(value, options, name)?.as_str().map(str::to_owned)
 }
 
-fn message_option(
-    value: &EnumValueDescriptor,
-    options: &DynamicMessage,
-    name: &str,
-) -> Option<DynamicMessage> {
+fn message_option(value: &EnumValueDescriptor, options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     extension(value, options, name)?.as_message().cloned()
 }
 
 fn text_field(message: &DynamicMessage, name: &str) -> String {
     let value = message.get_field_by_name(name);
-    value
-        .as_deref()
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    value.as_deref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -20,6 +20,8 @@
 //! Does not know runners, plans or sockets: only what a message says.
 #![warn(missing_docs)]
 
+//pub mod convert;
+pub mod json;
 pub mod urns;
 
 /// The serialized `FileDescriptorSet` of everything in this crate with its imports: for gRPC reflection and for JSON.
@@ -40,6 +42,4 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/beam.rs"));
 }
 
-pub use generated::org::apache::beam::model::{
-    expansion, fn_execution, interactive, job_management, pipeline,
-};
+pub use generated::org::apache::beam::model::{expansion, fn_execution, interactive, job_management, pipeline};
