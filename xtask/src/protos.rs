@@ -78,10 +78,7 @@ pub(crate) enum ProtosError {
     Descriptors(#[from] DescriptorError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error(
-        "these files are not what `cargo xtask protos` prints; run it and commit the result: {}",
-        list(files)
-    )]
+    #[error("these files are not what `cargo xtask protos` prints; run it and commit the result: {}", list(files))]
     Stale { files: Vec<PathBuf> },
 }
 
@@ -90,28 +87,16 @@ pub(crate) enum ProtosError {
 /// # Errors
 /// When Python or the package is missing, when the descriptors contradict themselves, or when a file cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), ProtosError> {
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| repository().join("model/proto/proto"));
+    let out = args.out.clone().unwrap_or_else(|| repository().join("model/proto/proto"));
     let dump = dump(&python())?;
     let mut pool = DescriptorPool::global();
     pool.decode_file_descriptor_set(dump.files.as_slice())?;
     let texts: BTreeMap<PathBuf, String> = pool
         .files()
         .filter(|file| !file.name().starts_with("google/"))
-        .map(|file| {
-            (
-                out.join(file.name()),
-                print::file(&file, &dump.beam_version),
-            )
-        })
+        .map(|file| (out.join(file.name()), print::file(&file, &dump.beam_version)))
         .collect();
-    if args.check {
-        check(&out, &texts)
-    } else {
-        write(&out, &texts)
-    }
+    if args.check { check(&out, &texts) } else { write(&out, &texts) }
 }
 
 /// The root of the repository that this task belongs to.
@@ -135,27 +120,14 @@ fn dump(python: &Path) -> Result<Dump, ProtosError> {
     let output = Command::new(python)
         .args(["-c", DUMP])
         .output()
-        .map_err(|source| ProtosError::Start {
-            python: python.to_owned(),
-            source,
-        })?;
+        .map_err(|source| ProtosError::Start { python: python.to_owned(), source })?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(ProtosError::Dump {
-            python: python.to_owned(),
-            stderr,
-        });
+        return Err(ProtosError::Dump { python: python.to_owned(), stderr });
     }
-    let line_end = output
-        .stdout
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or(ProtosError::NoVersion)?;
+    let line_end = output.stdout.iter().position(|byte| *byte == b'\n').ok_or(ProtosError::NoVersion)?;
     let (version, files) = output.stdout.split_at(line_end);
-    Ok(Dump {
-        beam_version: String::from_utf8_lossy(version).into_owned(),
-        files: files[1..].to_vec(),
-    })
+    Ok(Dump { beam_version: String::from_utf8_lossy(version).into_owned(), files: files[1..].to_vec() })
 }
 
 fn write(out: &Path, texts: &BTreeMap<PathBuf, String>) -> Result<(), ProtosError> {
@@ -169,36 +141,17 @@ fn write(out: &Path, texts: &BTreeMap<PathBuf, String>) -> Result<(), ProtosErro
         let folder = path.parent().unwrap_or(out);
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(path, text))
-            .and_then(|()| {
-                writeln!(
-                    stdout,
-                    "{}",
-                    path.strip_prefix(out).unwrap_or(path).display()
-                )
-            })
-            .map_err(|source| ProtosError::Write {
-                path: path.clone(),
-                source,
-            })?;
+            .and_then(|()| writeln!(stdout, "{}", path.strip_prefix(out).unwrap_or(path).display()))
+            .map_err(|source| ProtosError::Write { path: path.clone(), source })?;
     }
     Ok(())
 }
 
 fn check(out: &Path, texts: &BTreeMap<PathBuf, String>) -> Result<(), ProtosError> {
-    let changed = texts
-        .iter()
-        .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(*text));
+    let changed = texts.iter().filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(*text));
     let mut files: Vec<PathBuf> = changed.map(|(path, _)| path.clone()).collect();
-    files.extend(
-        printed_before(out)
-            .into_iter()
-            .filter(|path| !texts.contains_key(path)),
-    );
-    if files.is_empty() {
-        Ok(())
-    } else {
-        Err(ProtosError::Stale { files })
-    }
+    files.extend(printed_before(out).into_iter().filter(|path| !texts.contains_key(path)));
+    if files.is_empty() { Ok(()) } else { Err(ProtosError::Stale { files }) }
 }
 
 /// Every `.proto` file under `folder`, in order of name; a folder that cannot be read holds none.
@@ -208,10 +161,7 @@ fn printed_before(folder: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(printed_before(&path));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             found.push(path);
         }
     }
@@ -220,9 +170,5 @@ fn printed_before(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn list(files: &[PathBuf]) -> String {
-    files
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -10,20 +10,16 @@
 use std::fmt::Write;
 
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor,
-    FieldDescriptor, FileDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor,
-    OneofDescriptor, ReflectMessage, ServiceDescriptor, Value,
+    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor,
+    Kind, MapKey, MessageDescriptor, MethodDescriptor, OneofDescriptor, ServiceDescriptor, Value,
 };
 
+/// Columns by which a block is indented.
 const WIDTH: usize = 2;
 
 /// The text of `file`, as it is committed.
 pub(super) fn file(file: &FileDescriptor, beam_version: &str) -> String {
-    let mut printer = Printer {
-        pool: file.parent_pool().clone(),
-        text: String::new(),
-        depth: 0,
-    };
+    let mut printer = Printer { pool: file.parent_pool().clone(), text: String::new(), depth: 0 };
     printer.file(file, beam_version);
     printer.text
 }
@@ -36,10 +32,7 @@ struct Printer {
 
 impl Printer {
     fn file(&mut self, file: &FileDescriptor, beam_version: &str) {
-        self.line(&format!(
-            "// Beam's interface as of apache-beam {beam_version}: {}.",
-            file.name()
-        ));
+        self.line(&format!("// Beam's interface as of apache-beam {beam_version}: {}.", file.name()));
         self.line("// Printed by `cargo xtask protos` from the descriptors of that package; not edited by hand.");
         self.blank();
         self.line("syntax = \"proto3\";");
@@ -72,9 +65,7 @@ impl Printer {
     fn message(&mut self, message: &MessageDescriptor) {
         self.open(&format!("message {} {{", message.name()));
         self.reserved(
-            message
-                .reserved_ranges()
-                .map(|range| (i64::from(range.start), i64::from(range.end) - 1)),
+            message.reserved_ranges().map(|range| (i64::from(range.start), i64::from(range.end) - 1)),
             message.reserved_names(),
         );
         for it in message.child_enums() {
@@ -92,10 +83,7 @@ impl Printer {
             let Some(field) = message.get_field_by_name(field.name()) else {
                 continue;
             };
-            match field
-                .containing_oneof()
-                .filter(|oneof| !oneof.is_synthetic())
-            {
+            match field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
                 None => self.field(&field, message.full_name()),
                 Some(oneof) if oneofs_printed.contains(&oneof) => {}
                 Some(oneof) => {
@@ -122,9 +110,7 @@ impl Printer {
 
     fn field(&mut self, field: &FieldDescriptor, scope: &str) {
         let kind = if field.is_map() {
-            let Kind::Message(entry) = field.kind() else {
-                unreachable!("a map field is a repeated message")
-            };
+            let Kind::Message(entry) = field.kind() else { unreachable!("a map field is a repeated message") };
             let key = self.kind(&entry.map_entry_key_field().kind(), scope);
             let value = self.kind(&entry.map_entry_value_field().kind(), scope);
             format!("map<{key}, {value}>")
@@ -137,57 +123,33 @@ impl Printer {
         if field.json_name() != default_json_name(field.name()) {
             options.push(format!("json_name = {}", quoted(field.json_name())));
         }
-        if field
-            .field_descriptor_proto()
-            .options
-            .as_ref()
-            .is_some_and(|options| options.deprecated())
-        {
+        if field.field_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated()) {
             options.push("deprecated = true".to_owned());
         }
-        let options = if options.is_empty() {
-            String::new()
-        } else {
-            format!(" [{}]", options.join(", "))
-        };
-        self.line(&format!(
-            "{kind} {} = {}{options};",
-            field.name(),
-            field.number()
-        ));
+        let options = if options.is_empty() { String::new() } else { format!(" [{}]", options.join(", ")) };
+        self.line(&format!("{kind} {} = {}{options};", field.name(), field.number()));
     }
 
     fn extension(&mut self, extension: &ExtensionDescriptor) {
-        let scope = extension.parent_message().map_or_else(
-            || extension.package_name().to_owned(),
-            |parent| parent.full_name().to_owned(),
-        );
+        let scope = extension
+            .parent_message()
+            .map_or_else(|| extension.package_name().to_owned(), |parent| parent.full_name().to_owned());
         let extendee = self.shortest(extension.containing_message().full_name(), &scope);
         self.open(&format!("extend {extendee} {{"));
         let proto3_optional = extension.field_descriptor_proto().proto3_optional();
         let label = label(extension.cardinality(), proto3_optional);
         let kind = self.kind(&extension.kind(), &scope);
-        self.line(&format!(
-            "{label}{kind} {} = {};",
-            extension.name(),
-            extension.number()
-        ));
+        self.line(&format!("{label}{kind} {} = {};", extension.name(), extension.number()));
         self.close();
     }
 
     fn enumeration(&mut self, it: &EnumDescriptor) {
         self.open(&format!("enum {} {{", it.name()));
-        if it
-            .enum_descriptor_proto()
-            .options
-            .as_ref()
-            .is_some_and(|options| options.allow_alias())
-        {
+        if it.enum_descriptor_proto().options.as_ref().is_some_and(|options| options.allow_alias()) {
             self.line("option allow_alias = true;");
         }
         self.reserved(
-            it.reserved_ranges()
-                .map(|range| (i64::from(*range.start()), i64::from(*range.end()))),
+            it.reserved_ranges().map(|range| (i64::from(*range.start()), i64::from(*range.end()))),
             it.reserved_names(),
         );
         // `values()` is sorted by number; the first written value is the default, so the order matters.
@@ -198,21 +160,14 @@ impl Printer {
             let head = format!("{} = {}", value.name(), value.number());
             let options = value.options();
             let mut parts: Vec<String> = Vec::new();
-            if matches!(
-                options.get_field_by_name("deprecated").as_deref(),
-                Some(Value::Bool(true))
-            ) {
+            if matches!(options.get_field_by_name("deprecated").as_deref(), Some(Value::Bool(true))) {
                 parts.push("deprecated = true".to_owned());
             }
             for (extension, value) in options.extensions() {
                 let name = self.shortest(extension.full_name(), it.full_name());
                 parts.push(format!("({name}) = {}", aggregate(value, self.depth)));
             }
-            let options = if parts.is_empty() {
-                String::new()
-            } else {
-                format!(" [{}]", parts.join(", "))
-            };
+            let options = if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join(", ")) };
             self.line(&format!("{head}{options};"));
         }
         self.close();
@@ -243,11 +198,7 @@ impl Printer {
         names: impl ExactSizeIterator<Item = &'a str>,
     ) {
         for (first, last) in ranges {
-            let range = if first == last {
-                first.to_string()
-            } else {
-                format!("{first} to {last}")
-            };
+            let range = if first == last { first.to_string() } else { format!("{first} to {last}") };
             self.line(&format!("reserved {range};"));
         }
         if names.len() > 0 {
@@ -296,11 +247,7 @@ impl Printer {
         let first = name.split('.').next().unwrap_or(name);
         let mut scope = scope;
         loop {
-            let prefix = if scope.is_empty() {
-                String::new()
-            } else {
-                format!("{scope}.")
-            };
+            let prefix = if scope.is_empty() { String::new() } else { format!("{scope}.") };
             if self.is_symbol(&format!("{prefix}{first}")) {
                 return format!("{prefix}{name}");
             }
@@ -318,10 +265,7 @@ impl Printer {
             || self.pool.get_enum_by_name(full_name).is_some()
             || self.pool.get_extension_by_name(full_name).is_some()
             || self.pool.get_service_by_name(full_name).is_some()
-            || self
-                .pool
-                .files()
-                .any(|file| format!("{}.", file.package_name()).starts_with(&package))
+            || self.pool.files().any(|file| format!("{}.", file.package_name()).starts_with(&package))
             || self.is_member(full_name)
     }
 
@@ -331,8 +275,7 @@ impl Printer {
             return false;
         };
         let is_field = self.pool.get_message_by_name(scope).is_some_and(|message| {
-            message.get_field_by_name(name).is_some()
-                || message.oneofs().any(|oneof| oneof.name() == name)
+            message.get_field_by_name(name).is_some() || message.oneofs().any(|oneof| oneof.name() == name)
         });
         let is_method = || {
             let service = self.pool.get_service_by_name(scope);
@@ -341,10 +284,7 @@ impl Printer {
         // The values of an enum are siblings of the enum, as in C++.
         let is_value = || {
             let message = self.pool.get_message_by_name(scope);
-            message.is_some_and(|it| {
-                it.child_enums()
-                    .any(|it| it.get_value_by_name(name).is_some())
-            })
+            message.is_some_and(|it| it.child_enums().any(|it| it.get_value_by_name(name).is_some()))
         };
         is_field || is_method() || is_value()
     }
@@ -386,11 +326,7 @@ fn default_json_name(name: &str) -> String {
         if letter == '_' {
             capital = true;
         } else {
-            json_name.push(if capital {
-                letter.to_ascii_uppercase()
-            } else {
-                letter
-            });
+            json_name.push(if capital { letter.to_ascii_uppercase() } else { letter });
             capital = false;
         }
     }
@@ -418,13 +354,7 @@ fn aggregate(value: &Value, depth: usize) -> String {
             // prost-reflect keeps maps hashed; sorted, so that the text is the same in every run.
             let mut entries: Vec<String> = entries
                 .iter()
-                .map(|(key, value)| {
-                    format!(
-                        "{{key: {} value: {}}}",
-                        map_key(key),
-                        aggregate(value, depth)
-                    )
-                })
+                .map(|(key, value)| format!("{{key: {} value: {}}}", map_key(key), aggregate(value, depth)))
                 .collect();
             entries.sort();
             format!("[{}]", entries.join(", "))
@@ -435,19 +365,12 @@ fn aggregate(value: &Value, depth: usize) -> String {
 fn members(message: &DynamicMessage, depth: usize) -> Vec<String> {
     let mut fields: Vec<_> = message.fields().collect();
     fields.sort_by_key(|(field, _)| field.number());
-    debug_assert!(fields.len() <= message.descriptor().fields().len());
-    fields
-        .into_iter()
-        .map(|(field, value)| format!("{}: {}", field.name(), aggregate(value, depth)))
-        .collect()
+    fields.into_iter().map(|(field, value)| format!("{}: {}", field.name(), aggregate(value, depth))).collect()
 }
 
 fn braces(members: &[String], depth: usize) -> String {
     let (inner, outer) = ("  ".repeat(depth + 1), "  ".repeat(depth));
-    let lines: Vec<String> = members
-        .iter()
-        .map(|member| format!("{inner}{member}"))
-        .collect();
+    let lines: Vec<String> = members.iter().map(|member| format!("{inner}{member}")).collect();
     format!("{{\n{}\n{outer}}}", lines.join("\n"))
 }
 
