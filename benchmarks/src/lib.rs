@@ -1,0 +1,1 @@
+//! Benchmarks of the engine's budgets, and comparisons with other runners.

@@ -1,0 +1,60 @@
+//! Runs the runner's own bundles on the data threads.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use purlin_engine::core::action::BundleDraft;
+use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::stage::JobGraph;
+use purlin_engine::data::LaneWriter;
+use purlin_engine::kernel::{KernelError, KernelIo, run_kernel};
+use purlin_engine::store::{BatchStore, SideStore};
+
+use crate::executor::{BatchReader, Reporter};
+
+/// What kernels of a job share.
+#[derive(Clone, Debug)]
+pub(super) struct Kernels {
+    pub(super) graph: Arc<JobGraph>,
+    pub(super) batches: Arc<dyn BatchStore>,
+    pub(super) sides: Arc<dyn SideStore>,
+    pub(super) threads: Arc<rayon::ThreadPool>,
+}
+
+impl Kernels {
+    /// Starts a bundle; its end is reported like that of any other.
+    pub(super) fn start(&self, draft: BundleDraft, reporter: &Reporter) {
+        let this = self.clone();
+        let reporter = reporter.clone();
+        self.threads.spawn(move || {
+            let bundle = draft.id;
+            // A panic in a kernel is a bug; it must end the job with a text, not hang it.
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft)));
+            reporter.event(match caught {
+                Ok(Ok(result)) => Event::BundleFinished { bundle, result },
+                Ok(Err(why)) => Event::BundleFailed { bundle, why: Failure::Garbage(why.to_string()) },
+                Err(_) => Event::BundleFailed {
+                    bundle,
+                    why: Failure::Garbage("a kernel panicked; this is a bug in Purlin, please report it".to_owned()),
+                },
+            });
+        });
+    }
+
+    fn run(&self, draft: BundleDraft) -> Result<BundleResult, KernelError> {
+        let started = Instant::now();
+        let elements_in = draft.elements();
+        let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
+        let input = BatchReader::new(draft.input, self.batches.clone()).collect::<Result<Vec<_>, _>>()?;
+        run_kernel(&self.graph, draft.stage, &mut KernelIo { input, sides: &*self.sides, out: &mut out })?;
+        let (outputs, totals) = out.finish()?;
+        let stats = BundleStats {
+            elements_in,
+            elements_out: totals.elements,
+            bytes_out: totals.bytes,
+            duration_us: started.elapsed().as_micros() as u64,
+        };
+        Ok(BundleResult { outputs, stats, ..BundleResult::default() })
+    }
+}

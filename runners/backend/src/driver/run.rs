@@ -1,0 +1,291 @@
+//! The loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use purlin_engine::core::action::{Action, BundleDraft, BundleId, Outcome};
+use purlin_engine::core::bundle::DeltaId;
+use purlin_engine::core::config::EngineConfig;
+use purlin_engine::core::engine::Engine;
+use purlin_engine::core::event::Event;
+use purlin_engine::core::schedule::Schedule;
+use purlin_engine::core::stage::{EnvIndex, JobGraph};
+use purlin_engine::data::LaneWriter;
+use purlin_engine::store::{BatchStore, SideStore, StateStore};
+use purlin_model::time::ProcessingTime;
+use tokio::sync::mpsc;
+
+use super::control::{JobControl, JobEvent, lock};
+use super::kernels::Kernels;
+use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+use crate::message::{Importance, JobMessage};
+
+/// Handles see progress that is at most this old.
+const PROGRESS_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// How often running bundles are asked for metrics: SDKs answer these one at a time, so not more often.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// All that a job needs to run.
+#[derive(Debug)]
+pub struct JobRuntime {
+    /// Its stages.
+    pub graph: Arc<JobGraph>,
+    /// Which ready bundles start.
+    pub schedule: Box<dyn Schedule>,
+    /// Bounds and knobs.
+    pub config: EngineConfig,
+    /// One executor per environment, at the index of its `EnvIndex`.
+    pub executors: Vec<Arc<dyn BundleExecutor>>,
+    /// Where elements are kept.
+    pub batches: Arc<dyn BatchStore>,
+    /// Where side inputs are kept.
+    pub sides: Arc<dyn SideStore>,
+    /// Where state is kept.
+    pub state: Arc<dyn StateStore>,
+    /// The data threads, shared by all jobs of the process.
+    pub threads: Arc<rayon::ThreadPool>,
+}
+
+/// Starts a job on the current tokio runtime. Ends by itself; dropping the handles does not stop it.
+pub fn start(runtime: JobRuntime) -> (JobControl, mpsc::UnboundedReceiver<JobEvent>) {
+    let control = JobControl::new();
+    let (events, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(Driver::drive(runtime, control.clone(), events));
+    (control, receiver)
+}
+
+struct Driver {
+    engine: Engine,
+    kernels: Kernels,
+    executors: Vec<Arc<dyn BundleExecutor>>,
+    state: Arc<dyn StateStore>,
+    reporter: Reporter,
+    /// Bundles in workers, to split, ask and abort.
+    running: BTreeMap<BundleId, Box<dyn RunningBundle>>,
+    /// The environments of bundles that ask for finalization when they finish.
+    environments: BTreeMap<BundleId, EnvIndex>,
+    /// State written by bundles that finished and wait for the engine's word.
+    deltas: BTreeMap<BundleId, DeltaId>,
+    clock: Clock,
+    control: JobControl,
+    events: mpsc::UnboundedSender<JobEvent>,
+    metrics_trouble_told: bool,
+}
+
+impl Driver {
+    async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
+        let JobRuntime { graph, schedule, config, executors, batches, sides, state, threads } = runtime;
+        let engine = match Engine::new(graph.clone(), config, schedule) {
+            Ok(engine) => engine,
+            Err(bug) => {
+                // Nobody listens if the job server has gone; then there is nobody to tell.
+                let _ = events.send(JobEvent::Ended(Outcome::Failed(bug.to_string())));
+                return;
+            }
+        };
+        let (reporter, reports) = Reporter::channel();
+        let kernels = Kernels { graph, batches, sides, threads };
+        let driver = Self {
+            engine,
+            kernels,
+            executors,
+            state,
+            reporter,
+            running: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            deltas: BTreeMap::new(),
+            clock: Clock::start(),
+            control,
+            events,
+            metrics_trouble_told: false,
+        };
+        driver.run(reports).await;
+    }
+
+    async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
+        for executor in &self.executors {
+            executor.launch(&self.reporter);
+        }
+        self.handle(Event::Start);
+        let mut progress_shown = Instant::now();
+        self.show_progress();
+        let mut progress_stale = false;
+        let mut metrics = tokio::time::interval(METRICS_INTERVAL);
+        metrics.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let cancel = self.control.cancel.clone();
+        let mut cancelled = false;
+        let outcome = loop {
+            if let Some(outcome) = self.take_actions() {
+                break outcome;
+            }
+            let wakeup = self.engine.next_wakeup().map(|at| self.clock.until(at));
+            let refresh = progress_stale.then(|| PROGRESS_AGE_MAX.saturating_sub(progress_shown.elapsed()));
+            tokio::select! {
+                biased;
+                () = cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    self.handle(Event::Cancel);
+                }
+                Some(report) = reports.recv() => {
+                    progress_stale = true;
+                    self.take_report(report);
+                }
+                () = after(wakeup) => self.handle(Event::Tick),
+                _ = metrics.tick() => self.running.values().for_each(|bundle| bundle.progress()),
+                () = after(refresh) => {
+                    self.show_progress();
+                    progress_shown = Instant::now();
+                    progress_stale = false;
+                }
+            }
+            if progress_stale && progress_shown.elapsed() >= PROGRESS_AGE_MAX {
+                self.show_progress();
+                progress_shown = Instant::now();
+                progress_stale = false;
+            }
+        };
+        self.show_progress();
+        for executor in &self.executors {
+            executor.shutdown();
+        }
+        // Nobody listens if the job server has gone; then there is nobody to tell.
+        let _ = self.events.send(JobEvent::Ended(outcome));
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.engine.handle(event, self.clock.now());
+    }
+
+    fn show_progress(&self) {
+        *lock(&self.control.watched.progress) = self.engine.status();
+    }
+
+    fn take_report(&mut self, report: Report) {
+        match report {
+            Report::Event(event) => {
+                if let Event::BundleFinished { bundle, result } = &event
+                    && let Some(delta) = result.delta
+                {
+                    self.deltas.insert(*bundle, delta);
+                }
+                self.handle(event);
+            }
+            Report::Metrics { bundle, delta } => lock(&self.control.watched.metrics).report(bundle, delta),
+            Report::Message(message) => self.tell(message),
+        }
+    }
+
+    fn tell(&self, message: JobMessage) {
+        // Nobody listens if the job server has gone; then there is nobody to tell.
+        let _ = self.events.send(JobEvent::Message(message));
+    }
+
+    /// Does all that the engine asks for; returns the outcome when the job is over.
+    fn take_actions(&mut self) -> Option<Outcome> {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::StartBundle(draft) => self.start_bundle(draft),
+                Action::CommitBundle { bundle, seq } => {
+                    if let Some(delta) = self.deltas.remove(&bundle) {
+                        self.state.apply(delta, seq);
+                    }
+                    self.settle(bundle, true);
+                }
+                Action::DiscardBundle { bundle } => {
+                    if let Some(delta) = self.deltas.remove(&bundle) {
+                        self.state.discard(delta);
+                    }
+                    self.settle(bundle, false);
+                    self.environments.remove(&bundle);
+                }
+                Action::AbortBundle { bundle } => {
+                    if let Some(running) = self.running.get(&bundle) {
+                        running.abort();
+                    }
+                }
+                Action::SplitBundle { bundle, fraction } => {
+                    if let Some(running) = self.running.get(&bundle) {
+                        running.split(fraction);
+                    }
+                }
+                Action::Finalize { bundle } => {
+                    if let Some(executor) =
+                        self.environments.get(&bundle).and_then(|env| self.executors.get(env.index()))
+                    {
+                        executor.finalize(bundle);
+                    }
+                }
+                Action::Free { batches } => self.kernels.batches.free(&batches),
+                Action::JobDone(outcome) => return Some(outcome),
+            }
+        }
+        // Finalization is asked for right behind the commit, so that nothing here is needed any more.
+        let running = &self.running;
+        self.environments.retain(|bundle, _| running.contains_key(bundle));
+        None
+    }
+
+    fn settle(&mut self, bundle: BundleId, committed: bool) {
+        self.running.remove(&bundle);
+        let settled = lock(&self.control.watched.metrics).settle(bundle, committed);
+        if let (Err(errors), false) = (settled, self.metrics_trouble_told) {
+            self.metrics_trouble_told = true;
+            for error in errors {
+                self.tell(JobMessage::now(Importance::Warning, error.to_string()));
+            }
+        }
+    }
+
+    fn start_bundle(&mut self, draft: BundleDraft) {
+        let spec = self.engine.graph().stage(draft.stage);
+        let Some(env) = spec.env else {
+            self.kernels.start(draft, &self.reporter);
+            return;
+        };
+        let io = BundleIo {
+            input: BatchReader::new(draft.input.clone(), self.kernels.batches.clone()),
+            state: self.state.view(&draft),
+            sides: self.kernels.sides.clone(),
+            out: LaneWriter::new(self.engine.graph(), draft.stage, self.kernels.batches.clone()),
+        };
+        let bundle = draft.id;
+        // The graph was checked when the engine was made, and there is an executor for each of its environments.
+        let running = self.executors[env.index()].start(draft, io, &self.reporter);
+        self.running.insert(bundle, running);
+        self.environments.insert(bundle, env);
+    }
+}
+
+/// The job's clock: the wall clock at the start, and from then on a clock that never jumps.
+#[derive(Debug)]
+struct Clock {
+    began: ProcessingTime,
+    at: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { began: ProcessingTime(since_epoch.as_millis() as i64), at: Instant::now() }
+    }
+
+    fn now(&self) -> ProcessingTime {
+        ProcessingTime(self.began.0 + self.at.elapsed().as_millis() as i64)
+    }
+
+    /// How long it is until then. A millisecond more, because the clock rounds down.
+    fn until(&self, at: ProcessingTime) -> Duration {
+        let millis = (at - self.now()).0;
+        if millis <= 0 { Duration::ZERO } else { Duration::from_millis(millis as u64) }
+    }
+}
+
+/// Ends after this long, or never.
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

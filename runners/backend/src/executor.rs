@@ -1,0 +1,127 @@
+//! What runs bundles: SDK harnesses behind the Fn API, or Rust in this process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use purlin_engine::core::action::{BundleDraft, BundleId};
+use purlin_engine::core::event::Event;
+use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter};
+use purlin_engine::metrics::MetricDelta;
+use purlin_engine::store::{BatchStore, SideStore, StateView, StoreError};
+use tokio::sync::mpsc;
+
+use crate::message::JobMessage;
+
+/// All that a bundle may read and write.
+#[derive(Debug)]
+pub struct BundleIo {
+    /// Its elements.
+    pub input: BatchReader,
+    /// The state of its lanes.
+    pub state: Box<dyn StateView>,
+    /// All side inputs of the job.
+    pub sides: Arc<dyn SideStore>,
+    /// Where its outputs go.
+    pub out: LaneWriter,
+}
+
+/// Reads a bundle's input batch by batch, so that only one need be resident.
+#[derive(Clone, Debug)]
+pub struct BatchReader {
+    slices: std::vec::IntoIter<BatchSlice>,
+    store: Arc<dyn BatchStore>,
+}
+
+impl BatchReader {
+    /// A reader of these slices, in order.
+    pub fn new(slices: Vec<BatchSlice>, store: Arc<dyn BatchStore>) -> Self {
+        Self { slices: slices.into_iter(), store }
+    }
+}
+
+impl Iterator for BatchReader {
+    type Item = Result<(Arc<ElementBatch>, BatchSlice), StoreError>;
+
+    /// The next batch, and which of its elements are meant.
+    fn next(&mut self) -> Option<Self::Item> {
+        let slice = self.slices.next()?;
+        Some(self.store.get(slice.batch.id).map(|batch| (batch, slice)))
+    }
+}
+
+/// What an executor tells the driver of its job.
+#[derive(Debug)]
+pub enum Report {
+    /// For the engine.
+    Event(Event),
+    /// What a bundle measured so far; replaces what the same bundle reported before. Sent before the event that
+    /// ends the bundle, if at all.
+    Metrics {
+        /// Which bundle.
+        bundle: BundleId,
+        /// Cumulative since the bundle began.
+        delta: MetricDelta,
+    },
+    /// For the user.
+    Message(JobMessage),
+}
+
+/// Where an executor sends its reports. Cheap to clone; sending never waits. After the job has ended, reports go nowhere.
+#[derive(Clone, Debug)]
+pub struct Reporter(mpsc::UnboundedSender<Report>);
+
+impl Reporter {
+    /// A reporter and the end at which its reports arrive.
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Report>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Something happened.
+    pub fn event(&self, event: Event) {
+        self.send(Report::Event(event));
+    }
+
+    /// A bundle measured something.
+    pub fn metrics(&self, bundle: BundleId, delta: MetricDelta) {
+        self.send(Report::Metrics { bundle, delta });
+    }
+
+    /// The user should hear something.
+    pub fn message(&self, message: JobMessage) {
+        self.send(Report::Message(message));
+    }
+
+    fn send(&self, report: Report) {
+        // An error means that the job has ended and nobody listens, which is what the type promises.
+        let _ = self.0.send(report);
+    }
+}
+
+/// Runs the bundles of one environment of one job.
+pub trait BundleExecutor: Send + Sync + fmt::Debug {
+    /// Makes workers available, and reports `Event::Workers` whenever their number changes, or `Event::Broken` if
+    /// there can be none. Called once, before any bundle.
+    fn launch(&self, reporter: &Reporter);
+
+    /// Starts a bundle. Sends exactly one `BundleFinished` or `BundleFailed` for it, in the end. Never blocks.
+    fn start(&self, draft: BundleDraft, io: BundleIo, reporter: &Reporter) -> Box<dyn RunningBundle>;
+
+    /// Tells the worker of a bundle that asked for it that the bundle is committed. Best effort.
+    fn finalize(&self, bundle: BundleId);
+
+    /// Lets all workers go. Called once, when the job has ended; returns at once and cleans up behind.
+    fn shutdown(&self);
+}
+
+/// A bundle under way.
+pub trait RunningBundle: Send + Sync + fmt::Debug {
+    /// Asks for part of the input back; the answer, if any, comes as `Event::BundleSplit`.
+    fn split(&self, fraction: f64);
+
+    /// Asks for metrics; the answer, if any, comes as `Report::Metrics`.
+    fn progress(&self);
+
+    /// Ends the bundle; `BundleFailed` follows, whatever happens.
+    fn abort(&self);
+}

@@ -1,0 +1,24 @@
+//! The seam that every runner stands behind, and the driver that runs an engine.
+//!
+//! ```text
+//!  pipeline ─► Backend::translate ─► Job ─► driver ─actions─► executors, kernels, stores
+//!                                            ▲ engine ◄─events─┘
+//! ```
+//! A runner of Purlin's own is a [`Backend`] that names a [`Schedule`](purlin_engine::core::schedule::Schedule);
+//! everything else is the same for all of them.
+#![warn(missing_docs)]
+
+mod artifact;
+mod backend;
+pub mod driver;
+mod executor;
+mod message;
+mod options;
+mod registry;
+
+pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore};
+pub use backend::{Backend, BackendError, Job};
+pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+pub use message::{Importance, JobMessage};
+pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
+pub use registry::{Registry, UnknownRunner};

@@ -1,0 +1,106 @@
+//! All that the core may ask for.
+
+use std::fmt;
+
+use purlin_model::time::{EventTime, ProcessingTime};
+
+use crate::core::explain::Explanation;
+use crate::core::lane::Lane;
+use crate::core::stage::StageId;
+use crate::data::{BatchId, BatchSlice};
+
+/// A bundle, counted from 0 within its job and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleId(pub u64);
+
+impl fmt::Debug for BundleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b{}", self.0)
+    }
+}
+
+/// A position in the order of commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LedgerSeq(pub u64);
+
+/// What the driver is asked to do. Actions are taken in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Run this bundle and answer with exactly one `BundleFinished` or `BundleFailed`.
+    StartBundle(BundleDraft),
+    /// The bundle counts: apply its state, add its metrics.
+    CommitBundle {
+        /// Which.
+        bundle: BundleId,
+        /// Its place in the order of commits.
+        seq: LedgerSeq,
+    },
+    /// Drop what a bundle that failed has left: its state, its outputs.
+    DiscardBundle {
+        /// Which.
+        bundle: BundleId,
+    },
+    /// Stop a running bundle; `BundleFailed` still follows.
+    AbortBundle {
+        /// Which.
+        bundle: BundleId,
+    },
+    /// Ask a running bundle to give back this share of what remains; 0 asks for all. It may refuse by silence.
+    SplitBundle {
+        /// Which.
+        bundle: BundleId,
+        /// Of the remainder, how much the bundle keeps.
+        fraction: f64,
+    },
+    /// Tell the worker that its bundle is committed, because it asked for that.
+    Finalize {
+        /// Which.
+        bundle: BundleId,
+    },
+    /// Nobody will read these again.
+    Free {
+        /// Which.
+        batches: Vec<BatchId>,
+    },
+    /// The job has ended. The last action.
+    JobDone(Outcome),
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All input is processed.
+    Done,
+    /// It cannot succeed; the text is for the user.
+    Failed(String),
+    /// The user ended it.
+    Cancelled,
+    /// Nothing can progress and nothing is expected: a bug, explained.
+    Stuck(Explanation),
+}
+
+/// A bundle to run: references and bounds, no payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BundleDraft {
+    /// Its id.
+    pub id: BundleId,
+    /// Its stage.
+    pub stage: StageId,
+    /// The lanes that it owns while it runs, in order.
+    pub lanes: Vec<Lane>,
+    /// Its input, lane after lane, each in order of arrival.
+    pub input: Vec<BatchSlice>,
+    /// Event timers up to this instant are due.
+    pub watermark: EventTime,
+    /// The clock.
+    pub now: ProcessingTime,
+    /// 0 the first time, then counted up.
+    pub attempt: u32,
+}
+
+impl BundleDraft {
+    /// How many elements its input holds.
+    pub fn elements(&self) -> u64 {
+        self.input.iter().map(|slice| u64::from(slice.len())).sum()
+    }
+}

@@ -1,0 +1,20 @@
+//! Bounds and knobs of an engine, each with its reason.
+
+/// Bounds and knobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// How often a bundle is handed out when its worker was lost. Workers die for reasons of their own; four tries
+    /// tell an accident from a bundle that kills its worker.
+    pub lost_worker_attempts_max: u32,
+    /// How often a bundle is handed out when user code raised. Once: a retry of the same input on the same
+    /// machine mostly raises again, later, and hides the first trace.
+    pub user_error_attempts_max: u32,
+    /// How many bundles the runner runs itself at once: the data threads.
+    pub kernel_slots: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { lost_worker_attempts_max: 4, user_error_attempts_max: 1, kernel_slots: 2 }
+    }
+}

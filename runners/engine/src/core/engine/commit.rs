@@ -1,0 +1,163 @@
+//! How a bundle ends: committed whole, or as if it had never been.
+
+use purlin_model::time::ProcessingTime;
+
+use super::Engine;
+use crate::core::action::{Action, BundleId, Outcome};
+use crate::core::bundle::{BundleResult, Routed, Running};
+use crate::core::event::{Failure, Split};
+use crate::core::stage::{StageId, StageKind, Take};
+use crate::data::{BatchId, BatchSlice};
+
+impl Engine {
+    pub(super) fn on_finished(&mut self, bundle: BundleId, result: BundleResult, now: ProcessingTime) {
+        let Some(running) = self.leave(bundle) else { return };
+        if running.aborted {
+            // The abort was on its way; the job has given the bundle up.
+            self.actions.push_back(Action::DiscardBundle { bundle });
+            let outputs = result.outputs.iter().map(|routed| routed.batch.id);
+            let residuals = result.residuals.iter().map(|residual| residual.batch.id);
+            self.actions.push_back(Action::Free { batches: outputs.chain(residuals).collect() });
+            return;
+        }
+        let seq = self.ledger.next_seq();
+        self.actions.push_back(Action::CommitBundle { bundle, seq });
+        if result.wants_finalize {
+            self.actions.push_back(Action::Finalize { bundle });
+        }
+        self.schedule.on_finished(running.stage, &result.stats);
+        let state = &mut self.stages[running.stage.index()];
+        state.committed += 1;
+        state.elements_done += running.input.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
+        state.release(&running.lanes, &running.input, running.residual.as_ref());
+        for (group, summary) in result.summaries {
+            state.summarise(group, summary);
+        }
+        for residual in result.residuals {
+            self.stages[running.stage.index()].push_residual(residual, now);
+        }
+        for routed in result.outputs {
+            self.route(routed);
+        }
+        self.dirty.insert(running.stage);
+        self.maybe_ready.insert(running.stage);
+        self.free(&running.input);
+    }
+
+    pub(super) fn on_failed(&mut self, bundle: BundleId, why: Failure) {
+        let Some(running) = self.leave(bundle) else { return };
+        self.actions.push_back(Action::DiscardBundle { bundle });
+        let attempts = running.attempt + 1;
+        let (text, attempts_max) = match why {
+            Failure::Aborted if running.aborted => return,
+            Failure::Aborted => ("its bundle was aborted, which nobody had asked for".to_owned(), 1),
+            Failure::WorkerLost(text) => (text, self.config.lost_worker_attempts_max),
+            Failure::User(text) => (text, self.config.user_error_attempts_max),
+            Failure::Garbage(text) => (text, 1),
+        };
+        if running.aborted || self.ending.is_some() {
+            return;
+        }
+        if attempts >= attempts_max {
+            let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
+            let name = &self.graph.stage(running.stage).name;
+            self.end(Outcome::Failed(format!("stage `{name}` failed{tries}: {text}")));
+            return;
+        }
+        // Handed out again as it was; its lanes stay locked, so that the order of each key is kept.
+        self.stages[running.stage.index()].retries.push_back(Take {
+            lanes: running.lanes,
+            input: running.input,
+            residual: running.residual,
+            attempt: attempts,
+        });
+        self.maybe_ready.insert(running.stage);
+    }
+
+    pub(super) fn on_split(&mut self, bundle: BundleId, split: Split, now: ProcessingTime) {
+        let Some(running) = self.ledger.get_mut(bundle) else { return };
+        let stage = running.stage;
+        let residual_input = running.residual.is_some();
+        let old = std::mem::replace(&mut running.input, split.primary);
+        let primary = running.input.clone();
+        for slice in primary.iter().chain(&split.rest) {
+            if !old.contains(slice) {
+                self.note_cut(slice);
+            }
+        }
+        let state = &mut self.stages[stage.index()];
+        if !residual_input {
+            let new: Vec<_> = primary.iter().chain(&split.rest).copied().collect();
+            state.rewrite(&old, &new);
+            state.give_back(split.rest);
+        }
+        for residual in split.residuals {
+            state.push_residual(residual, now);
+        }
+        self.dirty.insert(stage);
+        self.maybe_ready.insert(stage);
+    }
+
+    /// Takes a bundle out of the ledger and gives its slot back. A second answer for the same bundle finds nothing.
+    fn leave(&mut self, bundle: BundleId) -> Option<Running> {
+        let running = self.ledger.leave(bundle)?;
+        self.stages[running.stage.index()].running -= 1;
+        match self.graph.stage(running.stage).env {
+            Some(env) => self.running_in_env[env.index()] -= 1,
+            None => self.running_kernels -= 1,
+        }
+        self.dirty.insert(running.stage);
+        Some(running)
+    }
+
+    fn route(&mut self, routed: Routed) {
+        let Routed { from: _, to, lane, batch } = routed;
+        if batch.count == 0 {
+            return;
+        }
+        let slice = BatchSlice::whole(batch);
+        match batch.window_max {
+            Some(window_max) if !self.side_inputs_ready(to, window_max) => {
+                self.stages[to.index()].push_blocked(window_max, lane, slice);
+            }
+            Some(_) | None => self.stages[to.index()].push(lane, slice),
+        }
+        self.dirty.insert(to);
+        self.maybe_ready.insert(to);
+    }
+
+    /// Frees the batches that nobody will read again.
+    fn free(&mut self, input: &[BatchSlice]) {
+        let mut batches = Vec::new();
+        for slice in input {
+            if slice.is_whole() || self.release_cut(slice) {
+                batches.push(slice.batch.id);
+            }
+        }
+        if !batches.is_empty() {
+            self.actions.push_back(Action::Free { batches });
+        }
+    }
+
+    /// Begins to count the elements of a batch that is cut into several slices.
+    pub(super) fn note_cut(&mut self, slice: &BatchSlice) {
+        if !slice.is_whole() {
+            self.cut_batches.entry(slice.batch.id).or_insert(slice.batch.count);
+        }
+    }
+
+    fn release_cut(&mut self, slice: &BatchSlice) -> bool {
+        let id: BatchId = slice.batch.id;
+        let left = self.cut_batches.entry(id).or_insert(slice.batch.count);
+        *left = left.saturating_sub(slice.len());
+        let last = *left == 0;
+        if last {
+            self.cut_batches.remove(&id);
+        }
+        last
+    }
+
+    pub(super) fn is_group(&self, stage: StageId) -> bool {
+        matches!(self.graph.stage(stage).kind, StageKind::Group { .. })
+    }
+}

@@ -1,0 +1,233 @@
+//! What runs next: watermarks first, then the schedule's picks among what is ready.
+
+use purlin_model::time::{EventTime, ProcessingTime};
+
+use super::Engine;
+use crate::core::action::{Action, BundleDraft};
+use crate::core::bundle::Running;
+use crate::core::lane::Lane;
+use crate::core::schedule::{Pick, ReadyStage};
+use crate::core::stage::{JobGraph, OutputId, StageId, StageKind, Take};
+
+impl Engine {
+    /// Recomputes the watermarks of all stages that changed, and of all that follow from them, in topological order.
+    pub(super) fn propagate(&mut self) {
+        while let Some(stage) = self.dirty.pop_first() {
+            let upstream = self.upstream_watermark(stage);
+            let spec = self.graph.stage(stage);
+            let state = &mut self.stages[stage.index()];
+            let input = state.least_input_hold().map_or(upstream, |hold| hold.min(upstream));
+            let moved_input = state.input.advance(input);
+            let mut moved = Vec::new();
+            for (index, output) in spec.outputs.iter().enumerate() {
+                let reached = match spec.kind {
+                    StageKind::Impulse if state.committed == 0 => EventTime::MIN,
+                    StageKind::Impulse => EventTime::MAX,
+                    StageKind::Worker | StageKind::Group { .. } | StageKind::Materialize(_) => {
+                        let reached = state.input.at();
+                        state.least_output_hold(*output).map_or(reached, |hold| hold.min(reached))
+                    }
+                };
+                if state.outputs[index].advance(reached) {
+                    moved.push(*output);
+                }
+            }
+            for output in moved {
+                for consumer in &self.graph.output(output).consumers {
+                    self.dirty.insert(consumer.stage);
+                    if self.is_group(consumer.stage) {
+                        self.maybe_ready.insert(consumer.stage);
+                    }
+                }
+            }
+            if moved_input {
+                self.on_side_progress(stage);
+            }
+        }
+    }
+
+    /// Lets input run that waited for a side input which this stage fills.
+    fn on_side_progress(&mut self, materialize: StageId) {
+        for reader in self.readers.get(&materialize).cloned().unwrap_or_default() {
+            let mut state = std::mem::take(&mut self.stages[reader.index()]);
+            state.unblock(|window_max| self.side_inputs_ready(reader, window_max));
+            self.stages[reader.index()] = state;
+            self.maybe_ready.insert(reader);
+        }
+    }
+
+    /// Whether all side inputs that elements of this main window read are complete.
+    pub(super) fn side_inputs_ready(&self, stage: StageId, window_max: EventTime) -> bool {
+        self.graph.stage(stage).gates.iter().all(|gate| {
+            let side = self.graph.side(gate.side);
+            self.stages[side.materialize.index()].input.at() >= side.ready_at(window_max, gate.mapping)
+        })
+    }
+
+    pub(super) fn upstream_watermark(&self, stage: StageId) -> EventTime {
+        let spec = self.graph.stage(stage);
+        spec.upstream.iter().map(|output| self.output_watermark(*output)).min().unwrap_or(EventTime::MAX)
+    }
+
+    pub(super) fn output_watermark(&self, output: OutputId) -> EventTime {
+        let producer = self.graph.output(output).producer;
+        let position = self.graph.stage(producer).outputs.iter().position(|of| *of == output);
+        position.map_or(EventTime::MAX, |position| self.stages[producer.index()].outputs[position].at())
+    }
+
+    /// Starts bundles for as long as the schedule picks any.
+    pub(super) fn dispatch(&mut self, now: ProcessingTime) {
+        if self.ending.is_some() {
+            return;
+        }
+        loop {
+            self.start_leftovers(now);
+            self.forget_idle_stages();
+            let graph = self.graph.clone();
+            let ready = self.ready_stages(&graph);
+            if ready.is_empty() {
+                return;
+            }
+            let Some(pick) = self.schedule.pick(&ready, now) else { return };
+            if !self.start_picked(pick, now) {
+                return;
+            }
+        }
+    }
+
+    /// Retries and residuals go first, as they were: no schedule has a say in their size.
+    fn start_leftovers(&mut self, now: ProcessingTime) {
+        let stages: Vec<_> = self.maybe_ready.iter().copied().collect();
+        for stage in stages {
+            while self.free_slots(stage) > 0 {
+                let Some(take) = self.stages[stage.index()].take_leftover() else { break };
+                self.start(stage, take, now);
+            }
+        }
+    }
+
+    /// A stage leaves the set only when it has nothing that could run, however many slots there are.
+    fn forget_idle_stages(&mut self) {
+        let idle: Vec<_> = self.maybe_ready.iter().copied().filter(|stage| !self.has_work(*stage)).collect();
+        for stage in idle {
+            self.maybe_ready.remove(&stage);
+        }
+    }
+
+    fn ready_stages<'a>(&self, graph: &'a JobGraph) -> Vec<ReadyStage<'a>> {
+        self.maybe_ready
+            .iter()
+            .filter_map(|stage| {
+                let slots = self.free_slots(*stage);
+                if slots == 0 {
+                    return None;
+                }
+                let spec = graph.stage(*stage);
+                let state = &self.stages[stage.index()];
+                let (mut elements, mut bytes, mut lanes) = (0, 0, 0);
+                for (_, queue) in state.free_lanes() {
+                    elements += queue.elements();
+                    bytes += queue.bytes();
+                    lanes += 1;
+                }
+                let impulse = spec.kind == StageKind::Impulse;
+                (lanes > 0 || impulse).then_some(ReadyStage {
+                    stage: spec,
+                    elements: if impulse { 1 } else { elements },
+                    bytes,
+                    lanes: if impulse { 1 } else { lanes },
+                    slots,
+                    slots_total: self.slots_total(*stage),
+                    running: state.running,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a stage could start a bundle if it had a slot.
+    pub(super) fn has_work(&self, stage: StageId) -> bool {
+        let state = &self.stages[stage.index()];
+        if !state.retries.is_empty() || !state.residuals.is_empty() {
+            return true;
+        }
+        match self.graph.stage(stage).kind {
+            StageKind::Impulse => !state.begun,
+            // Append-once groups when the input is complete: pending elements do not count, they are the input.
+            StageKind::Group { .. } => {
+                self.upstream_watermark(stage) == EventTime::MAX && state.free_lanes().next().is_some()
+            }
+            StageKind::Worker | StageKind::Materialize(_) => state.free_lanes().next().is_some(),
+        }
+    }
+
+    fn slots_total(&self, stage: StageId) -> u32 {
+        match self.graph.stage(stage).env {
+            Some(env) => self.slots[env.index()].unwrap_or(0),
+            None => self.config.kernel_slots,
+        }
+    }
+
+    pub(super) fn free_slots(&self, stage: StageId) -> u32 {
+        let running = match self.graph.stage(stage).env {
+            Some(env) => self.running_in_env[env.index()],
+            None => self.running_kernels,
+        };
+        self.slots_total(stage).saturating_sub(running)
+    }
+
+    /// Starts what the schedule picked; tells whether there was anything to start.
+    fn start_picked(&mut self, pick: Pick, now: ProcessingTime) -> bool {
+        let Some(spec) = self.graph.stages.get(pick.stage.index()) else { return false };
+        if self.free_slots(pick.stage) == 0 || !self.has_work(pick.stage) {
+            return false;
+        }
+        let state = &mut self.stages[pick.stage.index()];
+        let take = match spec.kind {
+            StageKind::Impulse => {
+                state.begun = true;
+                Some(Take { lanes: vec![Lane::Any], input: Vec::new(), residual: None, attempt: 0 })
+            }
+            StageKind::Group { .. } => state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, true),
+            StageKind::Worker | StageKind::Materialize(_) => {
+                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, false)
+            }
+        };
+        let Some(take) = take else { return false };
+        self.start(pick.stage, take, now);
+        true
+    }
+
+    fn start(&mut self, stage: StageId, take: Take, now: ProcessingTime) {
+        for slice in &take.input {
+            self.note_cut(slice);
+        }
+        let spec = self.graph.stage(stage);
+        match spec.env {
+            Some(env) => self.running_in_env[env.index()] += 1,
+            None => self.running_kernels += 1,
+        }
+        let age = if spec.splittable { self.schedule.bundle_age_max_ms(spec) } else { None };
+        let state = &mut self.stages[stage.index()];
+        state.running += 1;
+        let watermark = state.input.at();
+        let id = self.ledger.enter(Running {
+            stage,
+            lanes: take.lanes.clone(),
+            input: take.input.clone(),
+            residual: take.residual,
+            attempt: take.attempt,
+            started: now,
+            split_at: age.map(|age| now + purlin_model::time::Millis(age)),
+            aborted: false,
+        });
+        self.actions.push_back(Action::StartBundle(BundleDraft {
+            id,
+            stage,
+            lanes: take.lanes,
+            input: take.input,
+            watermark,
+            now,
+            attempt: take.attempt,
+        }));
+    }
+}

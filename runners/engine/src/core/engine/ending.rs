@@ -1,0 +1,107 @@
+//! How a job ends: done, failed, cancelled, or stuck with an explanation.
+
+use purlin_model::time::EventTime;
+
+use super::Engine;
+use crate::core::action::{Action, Outcome};
+use crate::core::explain::{Explanation, StageStall, Wait};
+use crate::core::stage::StageId;
+
+impl Engine {
+    /// Decides how the job will end; the first decision stands. Running bundles are told to stop.
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(outcome);
+        for (bundle, running) in self.ledger.iter_mut() {
+            running.aborted = true;
+            self.actions.push_back(Action::AbortBundle { bundle });
+        }
+    }
+
+    /// Ends the job when nothing runs and either an end was decided or nothing more can happen.
+    pub(super) fn conclude(&mut self) {
+        if !self.ledger.is_empty() {
+            return;
+        }
+        let outcome = match self.ending.take() {
+            Some(outcome) => outcome,
+            None if self.waits_for_outside() => return,
+            None if self.unfinished().next().is_none() => Outcome::Done,
+            None => Outcome::Stuck(self.explain()),
+        };
+        self.over = true;
+        self.actions.push_back(Action::JobDone(outcome));
+    }
+
+    /// Whether an event may still come: the clock, or workers for work that there is.
+    fn waits_for_outside(&self) -> bool {
+        self.next_wakeup().is_some()
+            || self.graph.stages.iter().any(|stage| self.free_slots(stage.id) == 0 && self.has_work(stage.id))
+    }
+
+    /// Stages out of which something may still come.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = StageId> {
+        self.graph.stages.iter().map(|stage| stage.id).filter(|stage| !self.is_done(*stage))
+    }
+
+    pub(super) fn is_done(&self, stage: StageId) -> bool {
+        let state = &self.stages[stage.index()];
+        state.input.at() == EventTime::MAX
+            && state.is_idle()
+            && state.outputs.iter().all(|watermark| watermark.at() == EventTime::MAX)
+    }
+
+    /// Why the job does not progress: each unfinished stage, and what it waits for.
+    pub fn explain(&self) -> Explanation {
+        let stages = self
+            .unfinished()
+            .map(|stage| StageStall {
+                stage: self.graph.stage(stage).name.clone(),
+                input_watermark: self.stages[stage.index()].input.at(),
+                waits: self.waits(stage),
+            })
+            .collect();
+        Explanation { stages }
+    }
+
+    fn waits(&self, stage: StageId) -> Vec<Wait> {
+        let spec = self.graph.stage(stage);
+        let state = &self.stages[stage.index()];
+        let mut waits = Vec::new();
+        if state.running > 0 {
+            waits.push(Wait::Running { bundles: state.running.into() });
+        }
+        if self.has_work(stage) {
+            let elements = state.pending();
+            waits.push(match self.free_slots(stage) {
+                0 => Wait::Workers { elements },
+                _ => Wait::Schedule { elements },
+            });
+        }
+        let residuals = state.delayed.values().map(|residuals| residuals.len() as u64).sum();
+        if residuals > 0 {
+            waits.push(Wait::Clock { residuals });
+        }
+        for (window_max, blocked) in &state.blocked {
+            let elements = blocked.iter().map(|(_, slice)| u64::from(slice.len())).sum();
+            for gate in &spec.gates {
+                let side = self.graph.side(gate.side);
+                let watermark = self.stages[side.materialize.index()].input.at();
+                let needed = side.ready_at(*window_max, gate.mapping);
+                if watermark < needed {
+                    let stage = self.graph.stage(side.materialize).name.clone();
+                    waits.push(Wait::Side { stage, watermark, needed, elements });
+                }
+            }
+        }
+        for output in &spec.upstream {
+            let watermark = self.output_watermark(*output);
+            if watermark < EventTime::MAX {
+                waits.push(Wait::Upstream { output: self.graph.output(*output).name.clone(), watermark });
+            }
+        }
+        waits
+    }
+}

@@ -1,0 +1,164 @@
+//! The engine of a job: three doors, one owner.
+//!
+//! ```text
+//!   loop { engine.handle(event, now); while let Some(action) = engine.poll_action() { … } wait until next_wakeup() }
+//! ```
+//! Call [`handle`](Engine::handle) with each event, then take actions until there are none, then wait for the next
+//! event or the wake-up, whichever is first. The first event is `Event::Start`. After `Action::JobDone` nothing more
+//! comes out.
+//!
+//! Invariants: (I1) each accepted element is in exactly one of pending, in flight, committed. (I2) the lane of a key
+//! group is in at most one running bundle. (I3) watermarks never retreat nor pass a hold. (I4) outputs, summaries,
+//! consumption and holds of a bundle change in one `handle`. (I5) the same events give the same actions.
+
+mod commit;
+mod dispatch;
+mod ending;
+mod progress;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use purlin_model::time::ProcessingTime;
+
+use crate::core::action::{Action, Outcome};
+use crate::core::bundle::Ledger;
+use crate::core::config::EngineConfig;
+use crate::core::event::Event;
+use crate::core::schedule::Schedule;
+use crate::core::stage::{GraphError, JobGraph, StageId, StageState};
+use crate::data::BatchId;
+
+pub use progress::StageStatus;
+
+/// The core of one job.
+#[derive(Debug)]
+pub struct Engine {
+    graph: Arc<JobGraph>,
+    config: EngineConfig,
+    schedule: Box<dyn Schedule>,
+    stages: Vec<StageState>,
+    /// For each side input, the stages that wait for it.
+    readers: BTreeMap<StageId, Vec<StageId>>,
+    ledger: Ledger,
+    /// Worker slots by environment; `None` until the environment has said a number.
+    slots: Vec<Option<u32>>,
+    running_in_env: Vec<u32>,
+    running_kernels: u32,
+    /// Stages whose watermark may have changed.
+    dirty: BTreeSet<StageId>,
+    /// Stages that may have something to run.
+    maybe_ready: BTreeSet<StageId>,
+    /// For batches that were cut: how many elements are not released yet.
+    cut_batches: BTreeMap<BatchId, u32>,
+    actions: VecDeque<Action>,
+    /// How the job will end, once nothing runs any more.
+    ending: Option<Outcome>,
+    over: bool,
+}
+
+impl Engine {
+    /// An engine at the beginning of a job.
+    ///
+    /// # Errors
+    /// If the graph is not one that an engine can run.
+    pub fn new(graph: Arc<JobGraph>, config: EngineConfig, schedule: Box<dyn Schedule>) -> Result<Self, GraphError> {
+        graph.check()?;
+        let mut readers = BTreeMap::<StageId, Vec<StageId>>::new();
+        for stage in &graph.stages {
+            for gate in &stage.gates {
+                readers.entry(graph.side(gate.side).materialize).or_default().push(stage.id);
+            }
+        }
+        let environments = graph.environments as usize;
+        Ok(Self {
+            stages: graph.stages.iter().map(StageState::new).collect(),
+            readers,
+            config,
+            schedule,
+            ledger: Ledger::default(),
+            slots: vec![None; environments],
+            running_in_env: vec![0; environments],
+            running_kernels: 0,
+            dirty: BTreeSet::new(),
+            maybe_ready: BTreeSet::new(),
+            cut_batches: BTreeMap::new(),
+            actions: VecDeque::new(),
+            ending: None,
+            over: false,
+            graph,
+        })
+    }
+
+    /// Takes in what happened. Never blocks; costs time in proportion to the stages that it touches.
+    pub fn handle(&mut self, event: Event, now: ProcessingTime) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Start => self.on_start(),
+            Event::BundleFinished { bundle, result } => self.on_finished(bundle, result, now),
+            Event::BundleFailed { bundle, why } => self.on_failed(bundle, why),
+            Event::BundleSplit { bundle, split } => self.on_split(bundle, split, now),
+            Event::Workers { env, slots } => {
+                if let Some(known) = self.slots.get_mut(env.index()) {
+                    *known = Some(slots);
+                }
+            }
+            Event::Broken { why } => self.end(Outcome::Failed(why)),
+            Event::Cancel => self.end(Outcome::Cancelled),
+            Event::Tick => {}
+        }
+        self.wake_residuals(now);
+        self.split_old_bundles(now);
+        self.propagate();
+        self.dispatch(now);
+        self.conclude();
+    }
+
+    /// What to do next; `None` when there is nothing more until the next event.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) with `Event::Tick`, if nothing else happens before.
+    pub fn next_wakeup(&self) -> Option<ProcessingTime> {
+        if self.over {
+            return None;
+        }
+        let residuals = self.stages.iter().filter_map(|stage| stage.delayed.keys().next().copied());
+        let splits = self.ledger.iter().filter_map(|(_, running)| running.split_at);
+        residuals.chain(splits).chain(self.schedule.next_wakeup()).min()
+    }
+
+    /// The graph that this engine runs.
+    pub fn graph(&self) -> &Arc<JobGraph> {
+        &self.graph
+    }
+
+    fn on_start(&mut self) {
+        for stage in &self.graph.stages {
+            self.dirty.insert(stage.id);
+            self.maybe_ready.insert(stage.id);
+        }
+    }
+
+    fn wake_residuals(&mut self, now: ProcessingTime) {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            if stage.delayed.keys().next().is_some_and(|at| *at <= now) {
+                stage.wake(now);
+                self.maybe_ready.insert(StageId(index as u32));
+            }
+        }
+    }
+
+    fn split_old_bundles(&mut self, now: ProcessingTime) {
+        for (bundle, running) in self.ledger.iter_mut() {
+            if running.split_at.is_some_and(|at| at <= now) {
+                // Asked once: what remains after a check-point is a new bundle with a new age.
+                running.split_at = None;
+                self.actions.push_back(Action::SplitBundle { bundle, fraction: 0.0 });
+            }
+        }
+    }
+}

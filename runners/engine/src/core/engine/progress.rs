@@ -1,0 +1,47 @@
+//! How far each stage is, for people.
+
+use purlin_model::time::EventTime;
+
+use super::Engine;
+use crate::core::stage::StageName;
+
+/// How far one stage is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageStatus {
+    /// Its name.
+    pub name: StageName,
+    /// Elements that wait, in any form.
+    pub elements_pending: u64,
+    /// Elements in committed bundles.
+    pub elements_done: u64,
+    /// Bundles that run.
+    pub bundles_running: u32,
+    /// Bundles that are committed.
+    pub bundles_done: u64,
+    /// How far its outputs have come, the slowest of them; its input, if it has none.
+    pub watermark: EventTime,
+    /// Whether nothing more will come out of it.
+    pub done: bool,
+}
+
+impl Engine {
+    /// How far each stage is, in stage order. Costs time in proportion to what waits.
+    pub fn status(&self) -> Vec<StageStatus> {
+        self.graph
+            .stages
+            .iter()
+            .map(|spec| {
+                let state = &self.stages[spec.id.index()];
+                StageStatus {
+                    name: spec.name.clone(),
+                    elements_pending: state.pending(),
+                    elements_done: state.elements_done,
+                    bundles_running: state.running,
+                    bundles_done: state.committed,
+                    watermark: state.outputs.iter().min().unwrap_or(&state.input).at(),
+                    done: self.is_done(spec.id),
+                }
+            })
+            .collect()
+    }
+}

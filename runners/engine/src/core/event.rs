@@ -1,0 +1,91 @@
+//! All that can happen to a job, as the core hears of it.
+
+use purlin_model::time::{EventTime, ProcessingTime};
+
+use crate::core::action::BundleId;
+use crate::core::bundle::BundleResult;
+use crate::core::stage::{EnvIndex, OutputId, StageId};
+use crate::data::{BatchRef, BatchSlice};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The job begins. The first event, once.
+    Start,
+    /// A bundle ended well. Exactly one of this and [`BundleFailed`](Self::BundleFailed) follows each start.
+    BundleFinished {
+        /// Which.
+        bundle: BundleId,
+        /// All that it did, applied whole.
+        result: BundleResult,
+    },
+    /// A bundle ended badly; nothing of it counts.
+    BundleFailed {
+        /// Which.
+        bundle: BundleId,
+        /// Why.
+        why: Failure,
+    },
+    /// A running bundle gave part of its input back. Rewrites the ledger at once.
+    BundleSplit {
+        /// Which.
+        bundle: BundleId,
+        /// What stays and what goes.
+        split: Split,
+    },
+    /// An environment has this many worker slots now.
+    Workers {
+        /// Which environment.
+        env: EnvIndex,
+        /// How many bundles it can run at once.
+        slots: u32,
+    },
+    /// The job cannot go on, for a reason outside any bundle.
+    Broken {
+        /// What the user is told.
+        why: String,
+    },
+    /// The user wants the job to end.
+    Cancel,
+    /// The clock has reached what [`next_wakeup`](crate::core::engine::Engine::next_wakeup) asked for.
+    Tick,
+}
+
+/// Why a bundle failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Its worker is gone; the bundle is handed out again.
+    WorkerLost(String),
+    /// User code raised; the text holds the SDK's own trace.
+    User(String),
+    /// What came back is not what the protocol allows; the text says what.
+    Garbage(String),
+    /// It was aborted on request.
+    Aborted,
+}
+
+/// A split of a running bundle: `primary ++ residuals` equals its old input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// What the bundle still works on.
+    pub primary: Vec<BatchSlice>,
+    /// Whole elements that were not begun.
+    pub rest: Vec<BatchSlice>,
+    /// Parts of an element that was begun.
+    pub residuals: Vec<Residual>,
+}
+
+/// Work that a splittable DoFn left for later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// The input to process again.
+    pub batch: BatchRef,
+    /// The stage whose input it is: always the stage that returned it.
+    pub to: StageId,
+    /// Not before this instant.
+    pub not_before: Option<ProcessingTime>,
+    /// Lower bounds for the timestamps of what it will emit, per output; absent means [`EventTime::MIN`].
+    pub watermarks: Vec<(OutputId, EventTime)>,
+    /// Whether it will end by itself.
+    pub bounded: bool,
+}

@@ -1,0 +1,60 @@
+//! The seam between runners: what may run is the engine's to say, what does run is the schedule's.
+
+use std::fmt;
+
+use purlin_model::time::ProcessingTime;
+
+use crate::core::bundle::BundleStats;
+use crate::core::stage::{StageId, StageSpec};
+
+/// One stage that could run now.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadyStage<'a> {
+    /// The stage.
+    pub stage: &'a StageSpec,
+    /// Elements that could run.
+    pub elements: u64,
+    /// Bytes that could run.
+    pub bytes: u64,
+    /// Lanes that could run.
+    pub lanes: usize,
+    /// Free worker slots in its environment; for what the runner does itself, free data threads.
+    pub slots: u32,
+    /// All worker slots of its environment.
+    pub slots_total: u32,
+    /// How many bundles of this stage run now.
+    pub running: u32,
+}
+
+/// What a schedule wants to run next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Which stage.
+    pub stage: StageId,
+    /// At most this many lanes.
+    pub lanes_max: usize,
+    /// At most this many elements, except that a bundle always takes one.
+    pub elements_max: u64,
+    /// At most about this many bytes, except that a bundle always takes one element.
+    pub bytes_max: u64,
+}
+
+/// Decides which ready bundles start, how large they are, and when a running one is cut. Pure, like the core: the
+/// same calls give the same answers.
+///
+/// Law: every ready stage is picked after finitely many calls.
+pub trait Schedule: Send + fmt::Debug {
+    /// Chooses among what is ready; `ready` is in stage order and never empty. `None` leaves it for later, and
+    /// then [`next_wakeup`](Self::next_wakeup) must say when to ask again.
+    fn pick(&mut self, ready: &[ReadyStage<'_>], now: ProcessingTime) -> Option<Pick>;
+
+    /// Hears what a bundle cost.
+    fn on_finished(&mut self, stage: StageId, stats: &BundleStats);
+
+    /// How long a bundle of this splittable stage may run before it is asked to check-point itself, in
+    /// milliseconds; `None` lets it run.
+    fn bundle_age_max_ms(&self, stage: &StageSpec) -> Option<i64>;
+
+    /// When to ask again if nothing else happens.
+    fn next_wakeup(&self) -> Option<ProcessingTime>;
+}

@@ -1,0 +1,183 @@
+//! Building a [`JobGraph`] by hand: for native jobs and tests.
+//!
+//! ```
+//! # use purlin_engine::core::stage::*;
+//! # use purlin_model::{coder::Coder, window::WindowCoder};
+//! let mut job = JobGraphBuilder::new();
+//! let env = job.environment();
+//! let impulse = job.impulse("Impulse");
+//! let words = job.worker("Split", env, &[impulse], Coder::Bytes, WindowCoder::Global);
+//! let graph = job.build();
+//! assert_eq!(graph.stages.len(), 2);
+//! # let _ = words;
+//! ```
+
+use std::sync::Arc;
+
+use purlin_model::coder::Coder;
+use purlin_model::window::{WindowCoder, WindowFn};
+use purlin_model::windowing_strategy::WindowingStrategy;
+
+use crate::core::stage::{
+    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess, SideGate, SideId,
+    SideMapping, SideSpec, StageId, StageKind, StageSpec,
+};
+
+/// An output of a stage under construction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputHandle(OutputId);
+
+impl OutputHandle {
+    /// Its id in the graph.
+    pub fn id(self) -> OutputId {
+        self.0
+    }
+}
+
+/// Builds a graph, stage after stage; a stage consumes only what stands before it.
+#[derive(Debug, Default)]
+pub struct JobGraphBuilder {
+    stages: Vec<StageSpec>,
+    outputs: Vec<OutputSpec>,
+    sides: Vec<SideSpec>,
+    environments: u32,
+}
+
+impl JobGraphBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more environment.
+    pub fn environment(&mut self) -> EnvIndex {
+        self.environments += 1;
+        EnvIndex(self.environments - 1)
+    }
+
+    /// A stage that emits one empty element.
+    pub fn impulse(&mut self, name: &str) -> OutputHandle {
+        let stage = self.stage(name, StageKind::Impulse, None, &[]);
+        self.output(stage, Coder::Bytes, WindowCoder::Global)
+    }
+
+    /// A stage that runs in an environment's workers, with one output.
+    pub fn worker(
+        &mut self,
+        name: &str,
+        env: EnvIndex,
+        upstream: &[OutputHandle],
+        coder: Coder,
+        windows: WindowCoder,
+    ) -> OutputHandle {
+        let stage = self.sink(name, env, upstream);
+        self.output(stage, coder, windows)
+    }
+
+    /// A stage that runs in an environment's workers and emits nothing (yet).
+    pub fn sink(&mut self, name: &str, env: EnvIndex, upstream: &[OutputHandle]) -> StageId {
+        self.stage(name, StageKind::Worker, Some(env), upstream)
+    }
+
+    /// One more output of a stage.
+    pub fn output(&mut self, stage: StageId, coder: Coder, windows: WindowCoder) -> OutputHandle {
+        let id = OutputId(self.outputs.len() as u32);
+        let spec = &mut self.stages[stage.index()];
+        spec.outputs.push(id);
+        self.outputs.push(OutputSpec {
+            id,
+            name: format!("{}.{}", spec.name, spec.outputs.len() - 1).into(),
+            producer: stage,
+            consumers: Vec::new(),
+            coder: Arc::new(coder),
+            windows,
+            bounded: true,
+        });
+        OutputHandle(id)
+    }
+
+    /// A stage that groups by key and window. `coder` is that of its output.
+    pub fn group(
+        &mut self,
+        name: &str,
+        upstream: &[OutputHandle],
+        strategy: &WindowingStrategy,
+        coder: Coder,
+    ) -> OutputHandle {
+        let windows = upstream.first().map_or(WindowCoder::Global, |output| self.outputs[output.0.index()].windows);
+        let kind = StageKind::Group { grouping: Grouping::AppendOnce, strategy: Arc::new(strategy.clone()) };
+        let stage = self.stage(name, kind, None, upstream);
+        self.output(stage, coder, windows)
+    }
+
+    /// A stage that keeps its input as a side input.
+    pub fn side_input(
+        &mut self,
+        name: &str,
+        upstream: OutputHandle,
+        access: SideAccess,
+        window_fn: WindowFn,
+    ) -> SideId {
+        let side = SideId(self.sides.len() as u32);
+        let materialize = self.stage(name, StageKind::Materialize(side), None, &[upstream]);
+        let output = &self.outputs[upstream.0.index()];
+        let (coder, windows) = (output.coder.clone(), output.windows);
+        self.sides.push(SideSpec { id: side, materialize, access, window_fn, coder, windows });
+        side
+    }
+
+    /// Makes a stage wait for a side input.
+    pub fn reads(&mut self, stage: StageId, side: SideId, mapping: SideMapping) {
+        self.stages[stage.index()].gates.push(SideGate { side, mapping });
+    }
+
+    /// The stage that emits this.
+    pub fn producer(&self, output: OutputHandle) -> StageId {
+        self.outputs[output.0.index()].producer
+    }
+
+    /// Changes a stage in ways that have no method of their own.
+    pub fn stage_mut(&mut self, stage: StageId) -> &mut StageSpec {
+        &mut self.stages[stage.index()]
+    }
+
+    /// The graph.
+    pub fn build(mut self) -> JobGraph {
+        for stage in &self.stages {
+            let partitioning = match (stage.keyed, stage.gates.is_empty()) {
+                (false, true) => Partitioning::Any,
+                (false, false) => Partitioning::AnyByWindow,
+                (true, true) => Partitioning::ByKey,
+                (true, false) => Partitioning::ByKeyAndWindow,
+            };
+            for output in &stage.upstream {
+                self.outputs[output.index()].consumers.push(ConsumerSpec { stage: stage.id, partitioning });
+            }
+        }
+        JobGraph { stages: self.stages, outputs: self.outputs, sides: self.sides, environments: self.environments }
+    }
+
+    fn stage(&mut self, name: &str, kind: StageKind, env: Option<EnvIndex>, upstream: &[OutputHandle]) -> StageId {
+        let id = StageId(self.stages.len() as u32);
+        let depth = upstream
+            .iter()
+            .map(|output| self.stages[self.outputs[output.0.index()].producer.index()].depth + 1)
+            .max()
+            .unwrap_or(0);
+        self.stages.push(StageSpec {
+            id,
+            name: name.into(),
+            keyed: matches!(kind, StageKind::Group { .. }),
+            kind,
+            env,
+            upstream: upstream.iter().map(|output| output.0).collect(),
+            outputs: Vec::new(),
+            gates: Vec::new(),
+            splittable: false,
+            unbounded: false,
+            finalizes: false,
+            depth,
+        });
+        id
+    }
+}

@@ -1,0 +1,251 @@
+//! What the core knows of one stage while the job runs: its queues, its holds, its watermarks.
+//!
+//! ```text
+//!   routed ─► blocked by side inputs ─► lanes ─► take ─► running (ledger) ─► released
+//!                                        ▲  residuals, retries ─┘
+//! ```
+//! Law (I1): each slice that came in is in exactly one of blocked, lanes, retries, residuals, running, released, and
+//! has a hold in all but the last.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use purlin_model::key_group::KeyGroup;
+use purlin_model::time::{EventTime, ProcessingTime};
+
+use crate::core::bundle::{GroupSummary, ResidualHolds};
+use crate::core::event::Residual;
+use crate::core::lane::{Lane, LaneQueue};
+use crate::core::stage::{OutputId, StageSpec};
+use crate::core::watermark::{HoldTracker, Watermark};
+use crate::data::BatchSlice;
+
+/// One stage of a running job.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageState {
+    /// Input that may run, by lane. Empty lanes are not kept.
+    pub(crate) lanes: BTreeMap<Lane, LaneQueue>,
+    /// Lanes of running bundles; only lanes of key groups are ever locked.
+    locked: BTreeSet<Lane>,
+    /// Input that waits for side inputs, by the last instant of its window.
+    pub(crate) blocked: BTreeMap<EventTime, Vec<(Lane, BatchSlice)>>,
+    /// Input of bundles that failed, to be handed out again as it was.
+    pub(crate) retries: VecDeque<Take>,
+    /// Residuals that may run now.
+    pub(crate) residuals: VecDeque<Residual>,
+    /// Residuals that wait for the clock.
+    pub(crate) delayed: BTreeMap<ProcessingTime, Vec<Residual>>,
+    /// Timestamps of all input that is not released, residuals apart.
+    holds: HoldTracker,
+    /// Per output, what residuals may still emit; one entry per residual that is not released.
+    residual_holds: BTreeMap<OutputId, HoldTracker>,
+    residual_count: u64,
+    /// Summaries of state, by key group.
+    summaries: BTreeMap<KeyGroup, GroupSummary>,
+    /// How far the input has come.
+    pub(crate) input: Watermark,
+    /// How far each output has come, in the order of the spec's outputs.
+    pub(crate) outputs: Vec<Watermark>,
+    /// How many bundles run.
+    pub(crate) running: u32,
+    /// How many bundles are committed.
+    pub(crate) committed: u64,
+    /// Elements in committed bundles.
+    pub(crate) elements_done: u64,
+    /// Whether an impulse has been handed out.
+    pub(crate) begun: bool,
+}
+
+/// Input taken for a bundle.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Take {
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) input: Vec<BatchSlice>,
+    pub(crate) residual: Option<ResidualHolds>,
+    pub(crate) attempt: u32,
+}
+
+impl StageState {
+    pub(crate) fn new(spec: &StageSpec) -> Self {
+        Self {
+            outputs: vec![Watermark::default(); spec.outputs.len()],
+            residual_holds: spec.outputs.iter().map(|output| (*output, HoldTracker::default())).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds input that may run.
+    pub(crate) fn push(&mut self, lane: Lane, slice: BatchSlice) {
+        self.holds.add(slice.min_timestamp());
+        self.lanes.entry(lane).or_default().push(slice);
+    }
+
+    /// Adds input that waits for side inputs of this window.
+    pub(crate) fn push_blocked(&mut self, window_max: EventTime, lane: Lane, slice: BatchSlice) {
+        self.holds.add(slice.min_timestamp());
+        self.blocked.entry(window_max).or_default().push((lane, slice));
+    }
+
+    /// Lets input run whose side inputs have become ready.
+    pub(crate) fn unblock(&mut self, ready: impl Fn(EventTime) -> bool) {
+        let windows: Vec<_> = self.blocked.keys().copied().filter(|window_max| ready(*window_max)).collect();
+        for window_max in windows {
+            for (lane, slice) in self.blocked.remove(&window_max).into_iter().flatten() {
+                self.lanes.entry(lane).or_default().push(slice);
+            }
+        }
+    }
+
+    /// Adds a residual; it waits for the clock if it asked to.
+    pub(crate) fn push_residual(&mut self, residual: Residual, now: ProcessingTime) {
+        self.residual_count += 1;
+        for (output, holds) in &mut self.residual_holds {
+            holds.add(estimate(&residual.watermarks, *output));
+        }
+        match residual.not_before.filter(|at| *at > now) {
+            Some(at) => self.delayed.entry(at).or_default().push(residual),
+            None => self.residuals.push_back(residual),
+        }
+    }
+
+    /// Lets residuals run whose time has come.
+    pub(crate) fn wake(&mut self, now: ProcessingTime) {
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| *entry.key() <= now) {
+            self.residuals.extend(entry.remove());
+        }
+    }
+
+    /// Lanes that hold input and are not in a running bundle.
+    pub(crate) fn free_lanes(&self) -> impl Iterator<Item = (Lane, &LaneQueue)> {
+        self.lanes.iter().filter(|(lane, _)| !self.locked.contains(lane)).map(|(lane, queue)| (*lane, queue))
+    }
+
+    /// Takes a retry or a residual, if there is one.
+    pub(crate) fn take_leftover(&mut self) -> Option<Take> {
+        if let Some(retry) = self.retries.pop_front() {
+            return Some(retry);
+        }
+        self.residuals.pop_front().map(|residual| Take {
+            lanes: vec![Lane::Any],
+            input: vec![BatchSlice::whole(residual.batch)],
+            residual: Some(residual.watermarks),
+            attempt: 0,
+        })
+    }
+
+    /// Takes from free lanes up to the bounds, locking the lanes of key groups. `whole_lanes` takes all of a lane
+    /// or nothing of it.
+    pub(crate) fn take_lanes(
+        &mut self,
+        lanes_max: usize,
+        elements_max: u64,
+        bytes_max: u64,
+        whole_lanes: bool,
+    ) -> Option<Take> {
+        let free: Vec<Lane> = self.free_lanes().map(|(lane, _)| lane).take(lanes_max.max(1)).collect();
+        let mut take = Take { lanes: Vec::new(), input: Vec::new(), residual: None, attempt: 0 };
+        let (mut elements, mut bytes) = (0, 0);
+        for lane in free {
+            if !take.input.is_empty() && (elements >= elements_max || bytes >= bytes_max) {
+                break;
+            }
+            let queue = self.lanes.get_mut(&lane).expect("free lanes are kept lanes");
+            let slices = if whole_lanes {
+                queue.drain()
+            } else {
+                let (slices, cut) = queue.take(elements_max.saturating_sub(elements), bytes_max.saturating_sub(bytes));
+                if let Some(last) = slices.last().filter(|_| cut) {
+                    // What was one slice is two now, with a hold each.
+                    self.holds.add(last.min_timestamp());
+                }
+                slices
+            };
+            if queue.is_empty() {
+                self.lanes.remove(&lane);
+            }
+            elements += slices.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
+            bytes += slices.iter().map(BatchSlice::bytes).sum::<u64>();
+            take.input.extend(slices);
+            take.lanes.push(lane);
+            if lane != Lane::Any {
+                self.locked.insert(lane);
+            }
+        }
+        (!take.lanes.is_empty()).then_some(take)
+    }
+
+    /// Rewrites the holds of a running bundle's input after a split.
+    pub(crate) fn rewrite(&mut self, old: &[BatchSlice], new: &[BatchSlice]) {
+        for slice in old {
+            self.holds.drop_one(slice.min_timestamp());
+        }
+        for slice in new {
+            self.holds.add(slice.min_timestamp());
+        }
+    }
+
+    /// Ends a bundle for good: its lanes are free, its input holds nothing any more.
+    pub(crate) fn release(&mut self, lanes: &[Lane], input: &[BatchSlice], residual: Option<&ResidualHolds>) {
+        for lane in lanes {
+            self.locked.remove(lane);
+        }
+        match residual {
+            Some(watermarks) => {
+                self.residual_count -= 1;
+                for (output, holds) in &mut self.residual_holds {
+                    holds.drop_one(estimate(watermarks, *output));
+                }
+            }
+            None => {
+                for slice in input {
+                    self.holds.drop_one(slice.min_timestamp());
+                }
+            }
+        }
+    }
+
+    /// Puts whole elements that a running bundle gave back in front of their lane. Only lanes without keys are split.
+    pub(crate) fn give_back(&mut self, slices: Vec<BatchSlice>) {
+        if !slices.is_empty() {
+            self.lanes.entry(Lane::Any).or_default().push_front_all(slices);
+        }
+    }
+
+    /// Replaces what is known of a key group's state.
+    pub(crate) fn summarise(&mut self, group: KeyGroup, summary: GroupSummary) {
+        if summary == GroupSummary::default() {
+            self.summaries.remove(&group);
+        } else {
+            self.summaries.insert(group, summary);
+        }
+    }
+
+    /// The least timestamp of input that is not released.
+    pub(crate) fn least_input_hold(&self) -> Option<EventTime> {
+        self.holds.least()
+    }
+
+    /// The least timestamp that residuals and state may still emit into an output.
+    pub(crate) fn least_output_hold(&self, output: OutputId) -> Option<EventTime> {
+        let state = self.summaries.values().filter_map(|summary| summary.min_hold).min();
+        let residuals = self.residual_holds.get(&output).and_then(HoldTracker::least);
+        [state, residuals].into_iter().flatten().min()
+    }
+
+    /// Whether nothing is pending, running or left.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.holds.is_empty() && self.residual_count == 0 && self.running == 0
+    }
+
+    /// How many elements wait in any form.
+    pub(crate) fn pending(&self) -> u64 {
+        let lanes: u64 = self.lanes.values().map(LaneQueue::elements).sum();
+        let blocked: u64 = self.blocked.values().flatten().map(|(_, slice)| u64::from(slice.len())).sum();
+        let retries: u64 = self.retries.iter().flat_map(|take| &take.input).map(|slice| u64::from(slice.len())).sum();
+        let delayed: usize = self.delayed.values().map(Vec::len).sum();
+        lanes + blocked + retries + (self.residuals.len() + delayed) as u64
+    }
+}
+
+fn estimate(watermarks: &ResidualHolds, output: OutputId) -> EventTime {
+    watermarks.iter().find(|(of, _)| *of == output).map_or(EventTime::MIN, |(_, at)| *at)
+}

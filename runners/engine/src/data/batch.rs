@@ -1,0 +1,303 @@
+//! A batch of elements: headers once when all are the same, values behind one another.
+//!
+//! ```text
+//!  wire:   [header│value][header│value][header│value]
+//!  batch:  header (uniform) or headers + ends   │ values: [value][value][value] │ ends: 3 × u32
+//! ```
+//! Knows bytes and boundaries; does not know what a value means.
+
+use bytes::Bytes;
+use purlin_model::coder::{Coder, CoderError};
+use purlin_model::element::{HeaderError, skip_header};
+use purlin_model::time::EventTime;
+use purlin_model::window::WindowCoder;
+use thiserror::Error;
+
+/// Elements, immutable and cheap to share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementBatch {
+    headers: Headers,
+    values: Bytes,
+    /// Where each value ends in `values`; ascending.
+    ends: Vec<u32>,
+    min_timestamp: EventTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Headers {
+    /// All elements have these bytes in front.
+    Uniform(Vec<u8>),
+    /// Each element has its own; `ends` ascend, as many as there are elements.
+    Each { bytes: Bytes, ends: Vec<u32> },
+}
+
+/// One element of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementView<'a> {
+    /// Timestamp, windows and pane as they stand on the wire.
+    pub header: &'a [u8],
+    /// The value's nested encoding.
+    pub value: &'a [u8],
+}
+
+impl ElementBatch {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How many bytes of payload it keeps alive.
+    pub fn bytes(&self) -> u64 {
+        let headers = match &self.headers {
+            Headers::Uniform(header) => header.len(),
+            Headers::Each { bytes, ends } => bytes.len() + 4 * ends.len(),
+        };
+        (headers + self.values.len() + 4 * self.ends.len()) as u64
+    }
+
+    /// The least timestamp; [`EventTime::MAX`] without elements.
+    pub fn min_timestamp(&self) -> EventTime {
+        self.min_timestamp
+    }
+
+    /// The header that all elements share, if they do.
+    pub fn uniform_header(&self) -> Option<&[u8]> {
+        match &self.headers {
+            Headers::Uniform(header) => Some(header),
+            Headers::Each { .. } => None,
+        }
+    }
+
+    /// The element at this position.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub fn get(&self, index: usize) -> ElementView<'_> {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        let value = &self.values[start..self.ends[index] as usize];
+        let header = match &self.headers {
+            Headers::Uniform(header) => header,
+            Headers::Each { bytes, ends } => {
+                let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+                &bytes[start..ends[index] as usize]
+            }
+        };
+        ElementView { header, value }
+    }
+
+    /// The value at this position, sharing the batch's memory.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn value_bytes(&self, index: usize) -> Bytes {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        self.values.slice(start..self.ends[index] as usize)
+    }
+
+    /// The elements at these positions, in order.
+    pub fn iter(&self, first: usize, last: usize) -> impl ExactSizeIterator<Item = ElementView<'_>> {
+        (first..last.min(self.len())).map(|index| self.get(index))
+    }
+
+    /// Appends the elements at these positions as they stand on the wire.
+    pub fn write_wire(&self, first: usize, last: usize, out: &mut Vec<u8>) {
+        for element in self.iter(first, last) {
+            out.extend_from_slice(element.header);
+            out.extend_from_slice(element.value);
+        }
+    }
+}
+
+/// Gathers elements into a batch.
+#[derive(Debug, Default)]
+pub struct ElementBatchBuilder {
+    uniform: Option<Vec<u8>>,
+    headers: Vec<u8>,
+    header_ends: Vec<u32>,
+    values: Vec<u8>,
+    ends: Vec<u32>,
+    min_timestamp: Option<EventTime>,
+}
+
+/// Bounds a batch, because positions in it are 32-bit.
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 30;
+
+impl ElementBatchBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How many elements it holds.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.values.len() + self.headers.len() + 4 * (self.ends.len() + self.header_ends.len())
+    }
+
+    /// Whether an element of this size still fits.
+    #[inline]
+    pub fn fits(&self, header: &[u8], value: &[u8]) -> bool {
+        self.is_empty() || self.values.len() + self.headers.len() + header.len() + value.len() < BATCH_BYTES_MAX
+    }
+
+    /// Adds an element. `timestamp` is the one that the header begins with.
+    #[inline]
+    pub fn push(&mut self, header: &[u8], timestamp: EventTime, value: &[u8]) {
+        self.push_parts(header, timestamp, &[value]);
+    }
+
+    /// Adds an element whose value is the concatenation of `parts`.
+    #[inline]
+    pub fn push_parts(&mut self, header: &[u8], timestamp: EventTime, parts: &[&[u8]]) {
+        self.push_header(header, timestamp);
+        for part in parts {
+            self.values.extend_from_slice(part);
+        }
+        self.ends.push(self.values.len() as u32);
+    }
+
+    /// Adds an element whose value `write` appends to the buffer that it is given.
+    pub fn push_with(&mut self, header: &[u8], timestamp: EventTime, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_header(header, timestamp);
+        write(&mut self.values);
+        self.ends.push(self.values.len() as u32);
+    }
+
+    #[inline]
+    fn push_header(&mut self, header: &[u8], timestamp: EventTime) {
+        match &self.uniform {
+            Some(uniform) if uniform.as_slice() == header => {}
+            None if self.ends.is_empty() => {
+                self.uniform = Some(header.to_vec());
+                self.min_timestamp = Some(timestamp);
+            }
+            _ => self.push_own_header(header, timestamp),
+        }
+    }
+
+    #[cold]
+    fn spell_out_headers(&mut self, uniform: &[u8]) {
+        for _ in 0..self.ends.len() {
+            self.headers.extend_from_slice(uniform);
+            self.header_ends.push(self.headers.len() as u32);
+        }
+    }
+
+    fn push_own_header(&mut self, header: &[u8], timestamp: EventTime) {
+        if let Some(uniform) = self.uniform.take() {
+            self.spell_out_headers(&uniform);
+        }
+        self.headers.extend_from_slice(header);
+        self.header_ends.push(self.headers.len() as u32);
+        if self.min_timestamp.is_none_or(|least| timestamp < least) {
+            self.min_timestamp = Some(timestamp);
+        }
+    }
+
+    /// The batch, and an empty builder in its place.
+    pub fn finish(&mut self) -> ElementBatch {
+        let done = std::mem::take(self);
+        let headers = match done.uniform {
+            Some(uniform) => Headers::Uniform(uniform),
+            None => Headers::Each { bytes: done.headers.into(), ends: done.header_ends },
+        };
+        ElementBatch {
+            headers,
+            values: done.values.into(),
+            ends: done.ends,
+            min_timestamp: done.min_timestamp.unwrap_or(EventTime::MAX),
+        }
+    }
+}
+
+/// Why a frame of elements cannot be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum FrameError {
+    /// An element's header.
+    #[error("element {index} at byte {offset}: {source}")]
+    Header {
+        /// Counted from 0 within the frame.
+        index: usize,
+        /// Where it begins.
+        offset: usize,
+        /// What is wrong.
+        source: HeaderError,
+    },
+    /// An element's value.
+    #[error("element {index} at byte {offset}: {source}")]
+    Value {
+        /// Counted from 0 within the frame.
+        index: usize,
+        /// Where its value begins.
+        offset: usize,
+        /// What is wrong.
+        source: CoderError,
+    },
+}
+
+impl ElementBatch {
+    /// Reads a frame as it comes over the wire: elements behind one another.
+    ///
+    /// # Errors
+    /// The first element that cannot be read, with its place in the frame.
+    pub fn from_wire(frame: &[u8], coder: &Coder, windows: WindowCoder) -> Result<Self, FrameError> {
+        let mut builder = ElementBatchBuilder::new();
+        for_each_element(frame, coder, windows, |header, timestamp, value| builder.push(header, timestamp, value))?;
+        Ok(builder.finish())
+    }
+}
+
+/// Calls `take(header, timestamp, value)` for each element of a frame.
+///
+/// # Errors
+/// The first element that cannot be read; those before it were taken.
+#[inline]
+pub(crate) fn for_each_element(
+    frame: &[u8],
+    coder: &Coder,
+    windows: WindowCoder,
+    mut take: impl FnMut(&[u8], EventTime, &[u8]),
+) -> Result<(), FrameError> {
+    let mut offset = 0;
+    let mut index = 0;
+    // Most frames repeat one header; comparing it is cheaper than reading it.
+    let mut last: (&[u8], EventTime) = (&[], EventTime::MIN);
+    while offset < frame.len() {
+        let rest = &frame[offset..];
+        let (header, timestamp) = if !last.0.is_empty() && rest.starts_with(last.0) {
+            last
+        } else {
+            let (length, timestamp) =
+                skip_header(rest, windows).map_err(|source| FrameError::Header { index, offset, source })?;
+            last = (&rest[..length], timestamp);
+            last
+        };
+        let mut value = &rest[header.len()..];
+        let before = value;
+        coder.skip(&mut value, purlin_model::coder::Context::Nested).map_err(|source| FrameError::Value {
+            index,
+            offset: offset + header.len(),
+            source,
+        })?;
+        let length = before.len() - value.len();
+        take(header, timestamp, &before[..length]);
+        offset += header.len() + length;
+        index += 1;
+    }
+    Ok(())
+}

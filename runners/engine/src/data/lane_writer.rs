@@ -1,0 +1,347 @@
+//! The lane writer: partitions what a bundle emits into the lanes of its consumers, copying each element once.
+//!
+//! ```text
+//!   frame or element ─► per output, per way of partitioning: a builder per lane ─► batch store ─► Routed
+//! ```
+//! Consumers that partition alike share batches' memory, though each gets a reference of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use purlin_model::coder::{Coder, CoderError};
+use purlin_model::element::{Header, HeaderError};
+use purlin_model::key_group::{KEY_GROUPS, KeyGroup};
+use purlin_model::time::EventTime;
+use purlin_model::window::WindowCoder;
+use thiserror::Error;
+
+use crate::core::bundle::Routed;
+use crate::core::lane::Lane;
+use crate::core::stage::{JobGraph, OutputId, Partitioning, StageId};
+use crate::data::batch::for_each_element;
+use crate::data::{BatchId, BatchRef, ElementBatch, ElementBatchBuilder, FrameError};
+use crate::store::{BatchStore, StoreError};
+
+/// A batch is closed when it holds about this much, so that lanes can be cut and freed in useful pieces.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Why something that a bundle emitted cannot be taken.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WriteError {
+    /// The bytes are not elements of this output.
+    #[error("output `{output}` holds bytes that its coder cannot read: {source}")]
+    Frame {
+        /// The PCollection.
+        output: Arc<str>,
+        /// Which element, and why.
+        source: FrameError,
+    },
+    /// An element's key cannot be found.
+    #[error("output `{output}` holds an element whose key its coder cannot read: {source}")]
+    Key {
+        /// The PCollection.
+        output: Arc<str>,
+        /// Why.
+        source: CoderError,
+    },
+    /// An element's windows cannot be read.
+    #[error("output `{output}` holds an element whose windows cannot be read: {source}")]
+    Window {
+        /// The PCollection.
+        output: Arc<str>,
+        /// Why.
+        source: HeaderError,
+    },
+    /// The bundle's stage has no such output.
+    #[error("{0} is not an output of this stage")]
+    UnknownOutput(OutputId),
+    /// The batches cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How much a bundle emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterTotals {
+    /// Elements, each counted once however many consumers it has.
+    pub elements: u64,
+    /// Bytes of their values and headers.
+    pub bytes: u64,
+}
+
+/// Takes what one bundle emits.
+#[derive(Debug)]
+pub struct LaneWriter {
+    store: Arc<dyn BatchStore>,
+    outputs: Vec<OutputWriter>,
+    /// How the stage's own input stands on the wire, for residuals.
+    input: Option<(Arc<Coder>, WindowCoder)>,
+    routed: Vec<Routed>,
+    residuals: Vec<BatchId>,
+    totals: WriterTotals,
+}
+
+#[derive(Debug)]
+struct OutputWriter {
+    id: OutputId,
+    name: Arc<str>,
+    coder: Arc<Coder>,
+    windows: WindowCoder,
+    routes: Vec<Route>,
+}
+
+/// All consumers that partition alike.
+#[derive(Debug)]
+struct Route {
+    partitioning: Partitioning,
+    consumers: Vec<StageId>,
+    any: ElementBatchBuilder,
+    /// By key group; filled when first used.
+    groups: Vec<ElementBatchBuilder>,
+    windowed: BTreeMap<(Lane, EventTime), ElementBatchBuilder>,
+    /// The header seen last, exploded into one header per window: most elements repeat it.
+    exploded: Option<Exploded>,
+}
+
+#[derive(Debug, Default)]
+struct Exploded {
+    header: Vec<u8>,
+    /// Per window: its last instant, and the header with this window alone.
+    windows: Vec<(EventTime, Vec<u8>)>,
+}
+
+impl LaneWriter {
+    /// A writer for a bundle of this stage.
+    pub fn new(graph: &JobGraph, stage: StageId, store: Arc<dyn BatchStore>) -> Self {
+        let spec = graph.stage(stage);
+        let outputs = spec.outputs.iter().map(|output| OutputWriter::new(graph, *output)).collect();
+        let input = spec.upstream.first().map(|output| {
+            let output = graph.output(*output);
+            (output.coder.clone(), output.windows)
+        });
+        Self { store, outputs, input, routed: Vec::new(), residuals: Vec::new(), totals: WriterTotals::default() }
+    }
+
+    /// Takes a frame of whole elements as they stand on the wire.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn write_frame(&mut self, output: OutputId, frame: &[u8]) -> Result<(), WriteError> {
+        let (writer, store, routed, totals) = self.parts(output)?;
+        let (coder, windows, name) = (writer.coder.clone(), writer.windows, writer.name.clone());
+        let mut failed = None;
+        for_each_element(frame, &coder, windows, |header, timestamp, value| {
+            if failed.is_none() {
+                failed = writer.push(header, timestamp, value, store, routed, totals).err();
+            }
+        })
+        .map_err(|source| WriteError::Frame { output: name, source })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Takes one element.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn push(
+        &mut self,
+        output: OutputId,
+        header: &[u8],
+        timestamp: EventTime,
+        value: &[u8],
+    ) -> Result<(), WriteError> {
+        let (writer, store, routed, totals) = self.parts(output)?;
+        writer.push(header, timestamp, value, store, routed, totals)
+    }
+
+    /// Keeps a residual: one element of the stage's own input, as it stands on the wire.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn put_residual(&mut self, element: &[u8]) -> Result<BatchRef, WriteError> {
+        let name = || Arc::<str>::from("residual input");
+        let (coder, windows) = self.input.as_ref().ok_or(WriteError::UnknownOutput(OutputId(u32::MAX)))?;
+        let batch = ElementBatch::from_wire(element, coder, *windows)
+            .map_err(|source| WriteError::Frame { output: name(), source })?;
+        let batch = self.store.put(Arc::new(batch), None)?;
+        self.residuals.push(batch.id);
+        Ok(batch)
+    }
+
+    /// Closes all batches and tells where they go, in order of output, lane and arrival.
+    ///
+    /// # Errors
+    /// If they cannot be kept.
+    pub fn finish(mut self) -> Result<(Vec<Routed>, WriterTotals), StoreError> {
+        for writer in &mut self.outputs {
+            let id = writer.id;
+            for route in &mut writer.routes {
+                route.flush_all(id, &self.store, &mut self.routed)?;
+            }
+        }
+        self.residuals.clear();
+        Ok((std::mem::take(&mut self.routed), self.totals))
+    }
+
+    #[expect(clippy::type_complexity, reason = "the parts of self, borrowed apart from each other")]
+    fn parts(
+        &mut self,
+        output: OutputId,
+    ) -> Result<(&mut OutputWriter, &Arc<dyn BatchStore>, &mut Vec<Routed>, &mut WriterTotals), WriteError> {
+        let writer =
+            self.outputs.iter_mut().find(|writer| writer.id == output).ok_or(WriteError::UnknownOutput(output))?;
+        Ok((writer, &self.store, &mut self.routed, &mut self.totals))
+    }
+}
+
+/// A writer that was not finished leaves nothing: its bundle has failed.
+impl Drop for LaneWriter {
+    fn drop(&mut self) {
+        let mut batches: Vec<_> = self.routed.iter().map(|routed| routed.batch.id).collect();
+        batches.append(&mut self.residuals);
+        if !batches.is_empty() {
+            self.store.free(&batches);
+        }
+    }
+}
+
+impl OutputWriter {
+    fn new(graph: &JobGraph, output: OutputId) -> Self {
+        let spec = graph.output(output);
+        let mut routes = BTreeMap::<Partitioning, Vec<StageId>>::new();
+        for consumer in &spec.consumers {
+            routes.entry(consumer.partitioning).or_default().push(consumer.stage);
+        }
+        let routes = routes
+            .into_iter()
+            .map(|(partitioning, consumers)| Route {
+                partitioning,
+                consumers,
+                any: ElementBatchBuilder::new(),
+                groups: Vec::new(),
+                windowed: BTreeMap::new(),
+                exploded: None,
+            })
+            .collect();
+        Self { id: output, name: spec.name.clone(), coder: spec.coder.clone(), windows: spec.windows, routes }
+    }
+
+    #[inline]
+    fn push(
+        &mut self,
+        header: &[u8],
+        timestamp: EventTime,
+        value: &[u8],
+        store: &Arc<dyn BatchStore>,
+        routed: &mut Vec<Routed>,
+        totals: &mut WriterTotals,
+    ) -> Result<(), WriteError> {
+        totals.elements += 1;
+        totals.bytes += (header.len() + value.len()) as u64;
+        for route in &mut self.routes {
+            let lane = if route.partitioning.by_key() {
+                let key =
+                    self.coder.key_of(value).map_err(|source| WriteError::Key { output: self.name.clone(), source })?;
+                Lane::Group(KeyGroup::of_key(key))
+            } else {
+                Lane::Any
+            };
+            if route.partitioning.by_window() {
+                route
+                    .push_by_window(lane, header, timestamp, value, self.windows)
+                    .map_err(|source| WriteError::Window { output: self.name.clone(), source })?;
+                continue;
+            }
+            let builder = match lane {
+                Lane::Any => &mut route.any,
+                Lane::Group(group) => {
+                    if route.groups.is_empty() {
+                        route.groups.resize_with(KEY_GROUPS.into(), ElementBatchBuilder::new);
+                    }
+                    &mut route.groups[usize::from(group.index())]
+                }
+            };
+            builder.push(header, timestamp, value);
+            if builder.bytes() >= BATCH_BYTES {
+                let batch = Arc::new(builder.finish());
+                put(self.id, &route.consumers, lane, None, &batch, store, routed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Route {
+    fn push_by_window(
+        &mut self,
+        lane: Lane,
+        header: &[u8],
+        timestamp: EventTime,
+        value: &[u8],
+        coder: WindowCoder,
+    ) -> Result<(), HeaderError> {
+        if self.exploded.as_ref().is_none_or(|exploded| exploded.header != header) {
+            self.exploded = Some(Exploded::new(header, coder)?);
+        }
+        let exploded = self.exploded.as_ref().expect("it was set above");
+        for (window_max, header) in &exploded.windows {
+            self.windowed.entry((lane, *window_max)).or_default().push(header, timestamp, value);
+        }
+        Ok(())
+    }
+
+    fn flush_all(
+        &mut self,
+        output: OutputId,
+        store: &Arc<dyn BatchStore>,
+        routed: &mut Vec<Routed>,
+    ) -> Result<(), StoreError> {
+        if !self.any.is_empty() {
+            put(output, &self.consumers, Lane::Any, None, &Arc::new(self.any.finish()), store, routed)?;
+        }
+        for (index, builder) in self.groups.iter_mut().enumerate() {
+            if let (false, Some(group)) = (builder.is_empty(), KeyGroup::new(index as u8)) {
+                let batch = Arc::new(builder.finish());
+                put(output, &self.consumers, Lane::Group(group), None, &batch, store, routed)?;
+            }
+        }
+        for ((lane, window_max), mut builder) in std::mem::take(&mut self.windowed) {
+            let batch = Arc::new(builder.finish());
+            put(output, &self.consumers, lane, Some(window_max), &batch, store, routed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Exploded {
+    fn new(header: &[u8], coder: WindowCoder) -> Result<Self, HeaderError> {
+        let read = Header::decode(&mut &header[..], coder)?;
+        let windows = read
+            .windows
+            .into_iter()
+            .map(|window| {
+                let mut bytes = Vec::with_capacity(header.len());
+                let window_max = window.max_timestamp();
+                Header::new(read.timestamp, window, read.pane).encode(&mut bytes);
+                (window_max, bytes)
+            })
+            .collect();
+        Ok(Self { header: header.to_vec(), windows })
+    }
+}
+
+fn put(
+    from: OutputId,
+    consumers: &[StageId],
+    lane: Lane,
+    window_max: Option<EventTime>,
+    batch: &Arc<ElementBatch>,
+    store: &Arc<dyn BatchStore>,
+    routed: &mut Vec<Routed>,
+) -> Result<(), StoreError> {
+    for to in consumers {
+        let batch = store.put(batch.clone(), window_max)?;
+        routed.push(Routed { from, to: *to, lane, batch });
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Elements: batches of them, references to batches, and the writer that partitions them into lanes.
+
+mod batch;
+mod batch_ref;
+mod lane_writer;
+
+pub use batch::{ElementBatch, ElementBatchBuilder, ElementView, FrameError};
+pub use batch_ref::{BatchId, BatchRef, BatchSlice};
+pub use lane_writer::{LaneWriter, WriteError, WriterTotals};

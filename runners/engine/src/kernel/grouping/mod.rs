@@ -1,0 +1,3 @@
+//! The ways to group values by key and window.
+
+pub mod append_once;

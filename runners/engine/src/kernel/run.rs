@@ -1,0 +1,90 @@
+//! Runs a kernel: the one entry for all stages that the runner executes itself.
+
+use std::sync::Arc;
+
+use purlin_model::element::{Header, HeaderError};
+use purlin_model::pane::PaneInfo;
+use purlin_model::time::EventTime;
+use purlin_model::window::BoundedWindow;
+use thiserror::Error;
+
+use super::grouping::append_once;
+use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
+use crate::data::{BatchSlice, ElementBatch, LaneWriter, WriteError};
+use crate::store::{SideStore, StoreError};
+
+/// What a kernel may read and write.
+#[derive(Debug)]
+pub struct KernelIo<'a> {
+    /// Its elements, in the order of the draft's lanes.
+    pub input: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    /// Where side inputs are kept.
+    pub sides: &'a dyn SideStore,
+    /// Where its outputs go.
+    pub out: &'a mut LaneWriter,
+}
+
+/// Why a kernel cannot do its work.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum KernelError {
+    /// An element of its input is not what its coder says.
+    #[error("an element cannot be grouped: {0}")]
+    Key(purlin_model::coder::CoderError),
+    /// An element's windows cannot be read.
+    #[error("an element's windows cannot be read: {0}")]
+    Window(#[from] HeaderError),
+    /// A group is too large for one element of Beam's wire format.
+    #[error(
+        "the values of one key and window take {bytes} bytes, which is more than the {max} that fit into one element; \
+         combine before grouping, or make the key finer"
+    )]
+    GroupTooLarge {
+        /// How many bytes the group has.
+        bytes: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// An output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Input or side inputs cannot be kept or read back.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stage is not one that the runner executes: a bug.
+    #[error("stage {0} is not run by a kernel; this is a bug in Purlin, please report it")]
+    NotAKernel(StageId),
+}
+
+/// Runs one bundle of a stage that the runner executes itself.
+///
+/// # Errors
+/// See [`KernelError`]; the bundle then counts as if it had not run.
+pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Result<(), KernelError> {
+    let spec = graph.stage(stage);
+    match &spec.kind {
+        StageKind::Impulse => {
+            let mut header = Vec::new();
+            Header::new(EventTime::MIN, BoundedWindow::Global, PaneInfo::NO_FIRING).encode(&mut header);
+            for output in &spec.outputs {
+                // The element is an empty byte string: in the nested encoding, its length.
+                io.out.push(*output, &header, EventTime::MIN, &[0])?;
+            }
+            Ok(())
+        }
+        StageKind::Group { grouping: Grouping::AppendOnce, strategy } => {
+            let input = spec.upstream.first().map(|output| graph.output(*output));
+            match (input, spec.outputs.first()) {
+                (Some(input), Some(output)) => append_once::group(input, strategy, &io.input, *output, io.out),
+                // A grouping of nothing, or one that nobody reads, has nothing to do.
+                _ => Ok(()),
+            }
+        }
+        StageKind::Materialize(side) => {
+            for (batch, slice) in &io.input {
+                io.sides.append(*side, batch, slice.first as usize, slice.last as usize)?;
+            }
+            Ok(())
+        }
+        StageKind::Worker => Err(KernelError::NotAKernel(stage)),
+    }
+}

@@ -1,0 +1,176 @@
+//! State and timers of keys, as bundles see them.
+//!
+//! ```text
+//!   bundle ──read──► overlay (its own writes) ─► live epoch ─► frozen epoch ─► base on disk
+//!   bundle ──write─► overlay ──commit──► live epoch
+//! ```
+//! A view needs no locks: a bundle owns its lanes, so nobody else reads or writes their keys.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use purlin_model::key_group::KeyGroup;
+use purlin_model::time::{EventTime, ProcessingTime};
+use thiserror::Error;
+
+use crate::core::action::{BundleDraft, LedgerSeq};
+use crate::core::bundle::{DeltaId, GroupSummary};
+
+/// The address of one piece of state. Names come from the pipeline, so they hold across restarts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell {
+    /// The unique name of the transform that owns it.
+    pub transform: Arc<str>,
+    /// The id of the state specification.
+    pub state: Arc<str>,
+    /// The window as it stands on the wire.
+    pub window: Bytes,
+    /// The key's nested encoding.
+    pub key: Bytes,
+    /// Within a multimap: the map key's nested encoding.
+    pub map_key: Option<Bytes>,
+}
+
+impl Cell {
+    /// The key group that owns it.
+    pub fn group(&self) -> KeyGroup {
+        KeyGroup::of_key(&self.key)
+    }
+}
+
+/// Where a read begins: an opaque position that the store gave out, or the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Page(pub u64);
+
+/// A half-open range of sort keys of an ordered list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SortKeyRange {
+    /// The first key inside.
+    pub start: i64,
+    /// The first key behind.
+    pub end: i64,
+}
+
+/// Which clock a timer listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimerDomain {
+    /// The watermark.
+    EventTime,
+    /// The clock.
+    ProcessingTime,
+}
+
+/// One timer, set or cleared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timer {
+    /// The key's nested encoding.
+    pub key: Bytes,
+    /// When it fires, in its domain's milliseconds; `None` clears it.
+    pub fire_at: Option<i64>,
+    /// The unique name of the transform that owns it.
+    pub transform: Arc<str>,
+    /// Its family.
+    pub family: Arc<str>,
+    /// Its dynamic tag.
+    pub tag: Bytes,
+    /// The window as it stands on the wire.
+    pub window: Bytes,
+    /// Which clock.
+    pub domain: TimerDomain,
+    /// The timestamp of what it will emit: a hold.
+    pub hold: EventTime,
+    /// The pane as it stands on the wire.
+    pub pane: Bytes,
+}
+
+/// Which timers are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueBound {
+    /// Event timers up to here.
+    pub watermark: EventTime,
+    /// Processing timers up to here.
+    pub now: ProcessingTime,
+    /// At most this many.
+    pub count_max: usize,
+}
+
+/// Why state cannot be read or written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StateError {
+    /// The key does not belong to a lane that the bundle owns: somebody sent a wrong key.
+    #[error(
+        "state `{state}` of transform `{transform}` was asked for a key that is not in this bundle; \
+         the SDK sent a key that differs from the one it was given"
+    )]
+    ForeignKey {
+        /// The transform.
+        transform: Arc<str>,
+        /// The state id.
+        state: Arc<str>,
+    },
+    /// The place where it is kept refuses.
+    #[error("cannot {doing}: {why}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// What the system says.
+        why: String,
+    },
+}
+
+/// Keeps state and timers of a job.
+pub trait StateStore: Send + Sync + fmt::Debug {
+    /// The view of a bundle: its own writes over what is committed.
+    fn view(&self, draft: &BundleDraft) -> Box<dyn StateView>;
+
+    /// Makes a bundle's writes count. In order of `seq`, and before any later view of the same lanes.
+    fn apply(&self, delta: DeltaId, seq: LedgerSeq);
+
+    /// Drops a bundle's writes.
+    fn discard(&self, delta: DeltaId);
+}
+
+/// One bundle's view of the state of its lanes.
+///
+/// Law: a read sees the bundle's own writes, in order, over the last committed state, and nothing else.
+pub trait StateView: Send + fmt::Debug {
+    /// What was appended to a cell, from a page on. Pages end between appends, so that whole elements stay whole.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn read(&mut self, cell: &Cell, from: Page) -> Result<(Bytes, Option<Page>), StateError>;
+
+    /// Appends encoded elements to a cell.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn append(&mut self, cell: &Cell, elements: Bytes) -> Result<(), StateError>;
+
+    /// Empties a cell.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn clear(&mut self, cell: &Cell) -> Result<(), StateError>;
+
+    /// The map keys of a multimap that hold anything, in the order of their bytes.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn map_keys(&mut self, cell: &Cell) -> Result<Vec<Bytes>, StateError>;
+
+    /// Sets, moves or clears a timer.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn set_timer(&mut self, timer: Timer) -> Result<(), StateError>;
+
+    /// Takes the timers of the bundle's lanes that are due, by key, fire time, family and tag.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError>;
+
+    /// Ends the bundle's writing: keeps the writes for [`StateStore::apply`], and summarises each touched group.
+    fn finish(self: Box<Self>) -> (DeltaId, Vec<(KeyGroup, GroupSummary)>);
+}

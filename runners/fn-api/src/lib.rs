@@ -1,0 +1,1 @@
+//! Beam's Fn API, runner side: the executor of bundles in SDK harnesses.

@@ -1,0 +1,1 @@
+//! Beam's Job API: prepare, stage artifacts, run, watch, cancel.

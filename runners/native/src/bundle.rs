@@ -1,0 +1,166 @@
+//! What a native stage sees of a bundle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use purlin_backend::BatchReader;
+use purlin_engine::core::event::Residual;
+use purlin_engine::core::stage::{OutputId, SideId, StageId};
+use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter, WriteError};
+use purlin_engine::store::{SideStore, StateView, StoreError};
+use purlin_model::time::ProcessingTime;
+use thiserror::Error;
+
+/// Typed stages see at most this many elements at once: they fit into the second-level cache.
+pub const CHUNK_ELEMENTS_MAX: usize = 4_096;
+
+/// A stage written in Rust. One value serves all bundles, on any thread.
+pub trait NativeStage: Send + Sync + fmt::Debug {
+    /// Processes a bundle whole.
+    ///
+    /// # Errors
+    /// Ends the job, as an exception in an SDK would.
+    fn run(&self, bundle: &mut NativeBundle<'_>) -> Result<(), NativeError>;
+}
+
+/// Why a native stage gives up.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NativeError {
+    /// The bundle was told to stop.
+    #[error("the bundle was aborted")]
+    Aborted,
+    /// An element is not what the stage expects.
+    #[error("an element cannot be read as {expected}: {why}")]
+    Decode {
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// User code gave up.
+    #[error("{0}")]
+    User(String),
+    /// An output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The input cannot be read back.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One bundle, as its stage sees it.
+#[derive(Debug)]
+pub struct NativeBundle<'a> {
+    pub(crate) stage: StageId,
+    pub(crate) now: ProcessingTime,
+    pub(crate) input: BatchReader,
+    pub(crate) outputs: &'a [OutputId],
+    pub(crate) sides: &'a Arc<dyn SideStore>,
+    pub(crate) state: &'a mut Box<dyn StateView>,
+    pub(crate) out: &'a mut LaneWriter,
+    pub(crate) residuals: Vec<Residual>,
+    pub(crate) control: Arc<BundleControl>,
+}
+
+/// What others may ask of a bundle while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct BundleControl {
+    pub(crate) aborted: AtomicBool,
+    /// How often a split at 0 was asked for.
+    pub(crate) checkpoints: AtomicU64,
+}
+
+impl NativeBundle<'_> {
+    /// The next batch of the input, and which of its elements are meant.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the bundle was aborted.
+    pub fn next_batch(&mut self) -> Result<Option<(Arc<ElementBatch>, BatchSlice)>, NativeError> {
+        self.check_aborted()?;
+        Ok(self.input.next().transpose()?)
+    }
+
+    /// Emits an element. `output` counts the stage's outputs from 0.
+    ///
+    /// # Errors
+    /// If there is no such output, or the element is not what the output's coder says.
+    #[inline]
+    pub fn emit(
+        &mut self,
+        output: usize,
+        header: &[u8],
+        timestamp: purlin_model::time::EventTime,
+        value: &[u8],
+    ) -> Result<(), NativeError> {
+        let output = self.output(output)?;
+        Ok(self.out.push(output, header, timestamp, value)?)
+    }
+
+    /// The id of an output, counted from 0.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn output(&self, output: usize) -> Result<OutputId, NativeError> {
+        self.outputs.get(output).copied().ok_or_else(|| {
+            NativeError::User(format!("the stage has {} outputs, not {}", self.outputs.len(), output + 1))
+        })
+    }
+
+    /// Leaves work for later: an element of the stage's own input, as it stands on the wire.
+    ///
+    /// # Errors
+    /// If the element is not what the input's coder says.
+    pub fn leave(
+        &mut self,
+        element: &[u8],
+        not_before: Option<ProcessingTime>,
+        watermark: purlin_model::time::EventTime,
+        bounded: bool,
+    ) -> Result<(), NativeError> {
+        let batch = self.out.put_residual(element)?;
+        let watermarks = self.outputs.iter().map(|output| (*output, watermark)).collect();
+        self.residuals.push(Residual { batch, to: self.stage, not_before, watermarks, bounded });
+        Ok(())
+    }
+
+    /// All elements of a side input in a window, behind one another.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn side_input(
+        &self,
+        side: SideId,
+        window: &purlin_model::window::BoundedWindow,
+    ) -> Result<Vec<u8>, NativeError> {
+        let mut all = Vec::new();
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let page = self.sides.read_iterable(side, window, at)?;
+            all.extend_from_slice(&page.data);
+            from = page.next;
+        }
+        Ok(all)
+    }
+
+    /// State and timers of the bundle's keys.
+    pub fn state(&mut self) -> &mut dyn StateView {
+        &mut **self.state
+    }
+
+    /// The clock when the bundle began.
+    pub fn now(&self) -> ProcessingTime {
+        self.now
+    }
+
+    /// Whether the bundle was asked to check-point itself.
+    pub fn checkpoint_wanted(&self) -> bool {
+        self.control.checkpoints.load(Ordering::Relaxed) > 0
+    }
+
+    /// # Errors
+    /// If the bundle was aborted.
+    pub fn check_aborted(&self) -> Result<(), NativeError> {
+        if self.control.aborted.load(Ordering::Relaxed) { Err(NativeError::Aborted) } else { Ok(()) }
+    }
+}

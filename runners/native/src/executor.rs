@@ -1,0 +1,131 @@
+//! Runs bundles of native stages on the data threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
+use purlin_engine::core::action::{BundleDraft, BundleId};
+use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
+
+use crate::bundle::{BundleControl, NativeBundle, NativeError, NativeStage};
+
+/// The executor of one environment whose stages are Rust values.
+#[derive(Debug)]
+pub struct NativeExecutor {
+    env: EnvIndex,
+    graph: Arc<JobGraph>,
+    stages: BTreeMap<StageId, Arc<dyn NativeStage>>,
+    threads: Arc<rayon::ThreadPool>,
+}
+
+impl NativeExecutor {
+    /// An executor for these stages; a stage of the environment that is missing fails when a bundle of it starts.
+    pub fn new(
+        env: EnvIndex,
+        graph: Arc<JobGraph>,
+        stages: BTreeMap<StageId, Arc<dyn NativeStage>>,
+        threads: Arc<rayon::ThreadPool>,
+    ) -> Self {
+        Self { env, graph, stages, threads }
+    }
+}
+
+impl BundleExecutor for NativeExecutor {
+    fn launch(&self, reporter: &Reporter) {
+        reporter.event(Event::Workers { env: self.env, slots: self.threads.current_num_threads() as u32 });
+    }
+
+    fn start(&self, draft: BundleDraft, io: BundleIo, reporter: &Reporter) -> Box<dyn RunningBundle> {
+        let control = Arc::new(BundleControl::default());
+        let running = NativeRunning { control: control.clone() };
+        let reporter = reporter.clone();
+        let bundle = draft.id;
+        let Some(stage) = self.stages.get(&draft.stage).cloned() else {
+            let text = format!("stage `{}` has no native code", self.graph.stage(draft.stage).name);
+            reporter.event(Event::BundleFailed { bundle, why: Failure::Garbage(text) });
+            return Box::new(running);
+        };
+        let graph = self.graph.clone();
+        self.threads.spawn(move || {
+            let caught =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&graph, &*stage, &draft, io, &control)));
+            reporter.event(match caught {
+                Ok(Ok(result)) => Event::BundleFinished { bundle, result },
+                Ok(Err(NativeError::Aborted)) => Event::BundleFailed { bundle, why: Failure::Aborted },
+                Ok(Err(why)) => Event::BundleFailed { bundle, why: Failure::User(why.to_string()) },
+                Err(panic) => Event::BundleFailed { bundle, why: Failure::User(panic_text(&*panic)) },
+            });
+        });
+        Box::new(running)
+    }
+
+    fn finalize(&self, _bundle: BundleId) {}
+
+    fn shutdown(&self) {}
+}
+
+fn run(
+    graph: &JobGraph,
+    stage: &dyn NativeStage,
+    draft: &BundleDraft,
+    io: BundleIo,
+    control: &Arc<BundleControl>,
+) -> Result<BundleResult, NativeError> {
+    let started = Instant::now();
+    let BundleIo { input, mut state, sides, mut out } = io;
+    let mut bundle = NativeBundle {
+        stage: draft.stage,
+        now: draft.now,
+        input,
+        outputs: &graph.stage(draft.stage).outputs,
+        sides: &sides,
+        state: &mut state,
+        out: &mut out,
+        residuals: Vec::new(),
+        control: control.clone(),
+    };
+    stage.run(&mut bundle)?;
+    let residuals = std::mem::take(&mut bundle.residuals);
+    let (outputs, totals) = out.finish()?;
+    let (delta, summaries) = state.finish();
+    let stats = BundleStats {
+        elements_in: draft.elements(),
+        elements_out: totals.elements,
+        bytes_out: totals.bytes,
+        duration_us: started.elapsed().as_micros() as u64,
+    };
+    Ok(BundleResult { outputs, delta: Some(delta), summaries, residuals, wants_finalize: false, stats })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned());
+    format!("the stage's code panicked: {text}")
+}
+
+#[derive(Debug)]
+struct NativeRunning {
+    control: Arc<BundleControl>,
+}
+
+impl RunningBundle for NativeRunning {
+    fn split(&self, fraction: f64) {
+        // A native bundle gives all of its rest back, or nothing: it check-points itself between elements.
+        if fraction == 0.0 {
+            self.control.checkpoints.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn progress(&self) {}
+
+    fn abort(&self) {
+        self.control.aborted.store(true, Ordering::Relaxed);
+    }
+}
