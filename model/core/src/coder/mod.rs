@@ -1,0 +1,3 @@
+//! Coders: how values stand as bytes.
+
+pub mod varint;
