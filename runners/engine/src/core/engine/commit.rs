@@ -5,7 +5,7 @@ use purlin_model::time::ProcessingTime;
 use super::Engine;
 use crate::core::action::{Action, BundleId, Outcome};
 use crate::core::bundle::{BundleResult, Routed, Running};
-use crate::core::event::{Failure, Split};
+use crate::core::event::{Failure, Residual, Split};
 use crate::core::stage::{StageId, StageKind, Take};
 use crate::data::{BatchId, BatchSlice};
 
@@ -17,7 +17,10 @@ impl Engine {
             self.actions.push_back(Action::DiscardBundle { bundle });
             let outputs = result.outputs.iter().map(|routed| routed.batch.id);
             let residuals = result.residuals.iter().map(|residual| residual.batch.id);
-            self.actions.push_back(Action::Free { batches: outputs.chain(residuals).collect() });
+            let batches: Vec<_> = outputs.chain(residuals).collect();
+            if !batches.is_empty() {
+                self.actions.push_back(Action::Free { batches });
+            }
             return;
         }
         let seq = self.ledger.next_seq();
@@ -77,7 +80,7 @@ impl Engine {
     pub(super) fn on_split(&mut self, bundle: BundleId, split: Split, now: ProcessingTime) {
         let Some(running) = self.ledger.get_mut(bundle) else { return };
         let stage = running.stage;
-        let residual_input = running.residual.is_some();
+        let residual = running.residual.clone();
         let old = std::mem::replace(&mut running.input, split.primary);
         let primary = running.input.clone();
         for slice in primary.iter().chain(&split.rest) {
@@ -86,10 +89,20 @@ impl Engine {
             }
         }
         let state = &mut self.stages[stage.index()];
-        if !residual_input {
-            let new: Vec<_> = primary.iter().chain(&split.rest).copied().collect();
-            state.rewrite(&old, &new);
-            state.give_back(split.rest);
+        match residual {
+            None => {
+                let new: Vec<_> = primary.iter().chain(&split.rest).copied().collect();
+                state.rewrite(&old, &new);
+                state.give_back(split.rest);
+            }
+            // A residual that was not begun at all goes back as the residual that it was.
+            Some(watermarks) => {
+                for slice in split.rest.iter().filter(|slice| slice.is_whole()) {
+                    let (batch, watermarks) = (slice.batch, watermarks.clone());
+                    let bounded = !self.graph.stage(stage).unbounded;
+                    state.push_residual(Residual { batch, to: stage, not_before: None, watermarks, bounded }, now);
+                }
+            }
         }
         for residual in split.residuals {
             state.push_residual(residual, now);
