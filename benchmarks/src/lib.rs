@@ -1,1 +1,2 @@
-//! Benchmarks of the engine's budgets, and comparisons with other runners.
+//! Benchmarks of the engine's budgets (`benches/`), and comparisons with other runners (the scripts beside this
+//! crate). Figures and commands are in `docs/benchmarks.md`. There is no library here.

@@ -80,3 +80,22 @@ pub struct WindowingStrategy {
     /// The environment that can run the window function; empty for the standard ones.
     pub environment_id: Option<EnvironmentId>,
 }
+
+impl WindowingStrategy {
+    /// Beam's default: one global window, the default trigger, no lateness.
+    pub fn global(window_coder_id: CoderId) -> Self {
+        Self {
+            window_fn: WindowFn::Global,
+            merge_status: MergeStatus::NonMerging,
+            window_coder_id,
+            trigger: Trigger::Default,
+            accumulation: AccumulationMode::Discarding,
+            timestamp_combiner: TimestampCombiner::EndOfWindow,
+            closing: ClosingBehavior::EmitIfNonempty,
+            on_time: OnTimeBehavior::FireAlways,
+            allowed_lateness: Millis(0),
+            assigns_to_one_window: true,
+            environment_id: None,
+        }
+    }
+}

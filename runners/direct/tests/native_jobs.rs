@@ -8,11 +8,8 @@ use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::{OutputHandle, SideAccess, SideMapping};
 use purlin_model::ids::CoderId;
 use purlin_model::time::{EventTime, Millis};
-use purlin_model::trigger::Trigger;
 use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
-use purlin_model::windowing_strategy::{
-    AccumulationMode, ClosingBehavior, MergeStatus, OnTimeBehavior, TimestampCombiner, WindowingStrategy,
-};
+use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{
     Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, Repeated, SyntheticSource, Text,
     collect, count_per_key, identity, key_by_prefix, typed,
@@ -26,20 +23,8 @@ fn schedule() -> Box<EagerSchedule> {
     Box::new(EagerSchedule::new(EagerOptions::default()))
 }
 
-fn global() -> WindowingStrategy {
-    WindowingStrategy {
-        window_fn: WindowFn::Global,
-        merge_status: MergeStatus::NonMerging,
-        window_coder_id: CoderId::new("global"),
-        trigger: Trigger::Default,
-        accumulation: AccumulationMode::Discarding,
-        timestamp_combiner: TimestampCombiner::EndOfWindow,
-        closing: ClosingBehavior::EmitIfNonempty,
-        on_time: OnTimeBehavior::FireAlways,
-        allowed_lateness: Millis(0),
-        assigns_to_one_window: true,
-        environment_id: None,
-    }
+fn strategy() -> WindowingStrategy {
+    WindowingStrategy::global(CoderId::new("global"))
 }
 
 /// From the impulse to one restriction per piece.
@@ -73,7 +58,7 @@ async fn counts_per_key_are_right_over_residuals_and_lanes() {
     let mut job = NativeJob::new();
     let read = source(&mut job, vec![(0, 3_000), (3_000, 10_000)], 700);
     let keyed = job.stage::<Pair<Text, Text>>("Key", &[read], WindowCoder::Global, key_by_prefix(2));
-    let grouped = job.graph.group("Group", &[keyed], &global(), Pair::<Text, Repeated<Text>>::coder());
+    let grouped = job.graph.group("Group", &[keyed], &strategy(), Pair::<Text, Repeated<Text>>::coder());
     let counted = job.stage::<Pair<Text, Int>>("Count", &[grouped], WindowCoder::Global, count_per_key());
     let (sink, collected) = collect::<Pair<Text, Int>>(WindowCoder::Global);
     job.sink("Collect", &[counted], sink);

@@ -25,11 +25,8 @@ use purlin_model::coder::Coder;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
-use purlin_model::trigger::Trigger;
 use purlin_model::window::{WindowCoder, WindowFn};
-use purlin_model::windowing_strategy::{
-    AccumulationMode, ClosingBehavior, MergeStatus, OnTimeBehavior, TimestampCombiner, WindowingStrategy,
-};
+use purlin_model::windowing_strategy::WindowingStrategy;
 
 const SEEDS: u64 = 2_000;
 
@@ -162,7 +159,8 @@ impl Simulation {
 
     fn step(&mut self) {
         if self.running.is_empty() {
-            let wakeup = self.engine.next_wakeup().expect("nothing runs and the job is not over: it waits for the clock");
+            let wakeup =
+                self.engine.next_wakeup().expect("nothing runs and the job is not over: it waits for the clock");
             self.now = self.now.max(wakeup.0);
             return self.tell(Event::Tick);
         }
@@ -368,7 +366,8 @@ fn random_graph(random: &mut Random) -> JobGraph {
     let mut sides = Vec::new();
     for source in 0..1 + random.below(2) {
         let impulse = job.impulse(&format!("impulse {source}"));
-        let read = job.worker(&format!("read {source}"), environments[0], &[impulse], Coder::Bytes, WindowCoder::Global);
+        let read =
+            job.worker(&format!("read {source}"), environments[0], &[impulse], Coder::Bytes, WindowCoder::Global);
         let stage = job.producer(read);
         job.stage_mut(stage).splittable = true;
         outputs.push(read);
@@ -407,17 +406,5 @@ fn random_graph(random: &mut Random) -> JobGraph {
 }
 
 fn strategy() -> WindowingStrategy {
-    WindowingStrategy {
-        window_fn: WindowFn::Global,
-        merge_status: MergeStatus::NonMerging,
-        window_coder_id: CoderId::new("global"),
-        trigger: Trigger::Default,
-        accumulation: AccumulationMode::Discarding,
-        timestamp_combiner: TimestampCombiner::EndOfWindow,
-        closing: ClosingBehavior::EmitIfNonempty,
-        on_time: OnTimeBehavior::FireAlways,
-        allowed_lateness: Millis(0),
-        assigns_to_one_window: true,
-        environment_id: None,
-    }
+    WindowingStrategy::global(CoderId::new("global"))
 }

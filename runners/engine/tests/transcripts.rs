@@ -32,11 +32,8 @@ use purlin_model::coder::Coder;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
-use purlin_model::trigger::Trigger;
 use purlin_model::window::{WindowCoder, WindowFn};
-use purlin_model::windowing_strategy::{
-    AccumulationMode, ClosingBehavior, MergeStatus, OnTimeBehavior, TimestampCombiner, WindowingStrategy,
-};
+use purlin_model::windowing_strategy::WindowingStrategy;
 
 #[test]
 fn transcripts() {
@@ -157,8 +154,11 @@ impl Teller {
         let graph = self.graph.as_mut().unwrap();
         let kind = words[0];
         let options = words.iter().skip_while(|word| **word != "<-").skip(1);
-        let upstream: Vec<String> =
-            options.clone().take_while(|word| self.outputs.contains_key(**word)).map(|word| (*word).to_owned()).collect();
+        let upstream: Vec<String> = options
+            .clone()
+            .take_while(|word| self.outputs.contains_key(**word))
+            .map(|word| (*word).to_owned())
+            .collect();
         let handles: Vec<_> = upstream.iter().map(|up| self.outputs[up]).collect();
         let flags: Vec<&str> = options.skip(upstream.len()).copied().collect();
         let stage = match kind {
@@ -241,9 +241,7 @@ impl Teller {
                 [output, what, rest @ ..] if output.ends_with(':') => {
                     let name = output.trim_end_matches(':');
                     let (lane, rest) = match rest {
-                        ["lane", group, rest @ ..] => {
-                            (Lane::Group(KeyGroup::new(number(group) as u8).unwrap()), rest)
-                        }
+                        ["lane", group, rest @ ..] => (Lane::Group(KeyGroup::new(number(group) as u8).unwrap()), rest),
                         rest => (Lane::Any, rest),
                     };
                     let (window, rest) = match rest {
@@ -341,19 +339,7 @@ impl Teller {
 }
 
 fn strategy() -> WindowingStrategy {
-    WindowingStrategy {
-        window_fn: WindowFn::Global,
-        merge_status: MergeStatus::NonMerging,
-        window_coder_id: CoderId::new("global"),
-        trigger: Trigger::Default,
-        accumulation: AccumulationMode::Discarding,
-        timestamp_combiner: TimestampCombiner::EndOfWindow,
-        closing: ClosingBehavior::EmitIfNonempty,
-        on_time: OnTimeBehavior::FireAlways,
-        allowed_lateness: Millis(0),
-        assigns_to_one_window: true,
-        environment_id: None,
-    }
+    WindowingStrategy::global(CoderId::new("global"))
 }
 
 fn number(word: &str) -> i64 {

@@ -11,6 +11,7 @@ mod bundle;
 mod codec;
 mod executor;
 mod job;
+pub mod operations;
 mod source;
 mod stages;
 mod typed;
