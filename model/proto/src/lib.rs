@@ -20,7 +20,7 @@
 //! Does not know runners, plans or sockets: only what a message says.
 #![warn(missing_docs)]
 
-//pub mod convert;
+pub mod convert;
 pub mod json;
 pub mod urns;
 

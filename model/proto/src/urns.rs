@@ -35,3 +35,25 @@ pub struct MonitoringInfoSpec {
 }
 
 include!(concat!(env!("OUT_DIR"), "/urns.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_four_kinds_of_option_stand_where_the_rule_says() {
+        assert_eq!(standard_ptransforms::primitives::PAR_DO, "beam:transform:pardo:v1");
+        assert_eq!(standard_coders::KV, "beam:coder:kv:v1");
+        assert_eq!(sliding_windows_payload::PROPERTIES, "beam:window_fn:sliding_windows:v1");
+        assert_eq!(fn_api_transforms::runner::DATA_SOURCE, "beam:runner:source:v1");
+        assert_eq!(annotations::CONFIG_ROW_KEY, "config_row");
+        assert_eq!(beam_constants::constants::MAX_TIMESTAMP_MILLIS, 9_223_372_036_854_775);
+        assert_eq!(monitoring_info::monitoring_info_labels::TRANSFORM, "PTRANSFORM");
+        let user_counter = MonitoringInfoSpec {
+            urn: "beam:metric:user:sum_int64:v1",
+            type_urn: monitoring_info_type_urns::SUM_INT64_TYPE,
+            required_labels: &["PTRANSFORM", "NAMESPACE", "NAME"],
+        };
+        assert_eq!(monitoring_info_specs::USER_SUM_INT64, user_counter);
+    }
+}

@@ -172,8 +172,8 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn tell(&mut self, name: String, fact: String) {
-        let before = self.facts.insert(name.clone(), fact);
+    fn tell(&mut self, name: &str, fact: String) {
+        let before = self.facts.insert(name.to_owned(), fact);
         assert_eq!(before, None, "{name} is there twice");
     }
 
@@ -186,7 +186,7 @@ impl Collector<'_> {
             file.public_dependency,
             file.weak_dependency
         );
-        self.tell(format!("file {}", file.name()), fact);
+        self.tell(&format!("file {}", file.name()), fact);
         let scope = file.package();
         file.message_type.iter().for_each(|it| self.message(it, scope));
         file.enum_type.iter().for_each(|it| self.enumeration(it, scope));
@@ -208,7 +208,7 @@ impl Collector<'_> {
             options.map_entry(),
             options.deprecated()
         );
-        self.tell(format!("message {name}"), fact);
+        self.tell(&format!("message {name}"), fact);
         message.field.iter().for_each(|it| self.field("field", it, &name, &message.oneof_decl));
         message.extension.iter().for_each(|it| self.field("extension", it, &name, &[]));
         message.nested_type.iter().for_each(|it| self.message(it, &name));
@@ -247,7 +247,7 @@ impl Collector<'_> {
             options.packed,
             options.deprecated()
         );
-        self.tell(format!("{kind} {scope}.{}", field.name()), fact);
+        self.tell(&format!("{kind} {scope}.{}", field.name()), fact);
     }
 
     fn enumeration(&mut self, it: &EnumDescriptorProto, scope: &str) {
@@ -262,18 +262,18 @@ impl Collector<'_> {
             it.reserved_name.iter().collect::<BTreeSet<_>>(),
             options.allow_alias()
         );
-        self.tell(format!("enum {name}"), fact);
+        self.tell(&format!("enum {name}"), fact);
         for value in &it.value {
             let full_name = format!("{name}.{}", value.name());
             let options = self.options.get(&full_name).cloned();
             let fact = format!("number {}, options {} {:?}", value.number(), value.options.is_some(), options);
-            self.tell(format!("value {full_name}"), fact);
+            self.tell(&format!("value {full_name}"), fact);
         }
     }
 
     fn service(&mut self, service: &ServiceDescriptorProto, scope: &str) {
         let name = format!("{scope}.{}", service.name());
-        self.tell(format!("service {name}"), String::new());
+        self.tell(&format!("service {name}"), String::new());
         for method in &service.method {
             let stream = |yes: bool| if yes { "stream " } else { "" };
             let fact = format!(
@@ -283,7 +283,7 @@ impl Collector<'_> {
                 stream(method.server_streaming()),
                 method.output_type()
             );
-            self.tell(format!("method {name}.{}", method.name()), fact);
+            self.tell(&format!("method {name}.{}", method.name()), fact);
         }
     }
 }

@@ -22,7 +22,7 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
-    before: Option<&'a Path<'a>>,
+    before: Option<&'a Self>,
     step: Step<'a>,
 }
 

@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn the_model_has_the_bounds_that_beam_declares() {
+        use crate::urns::beam_constants::constants;
+        assert_eq!(EventTime::MIN.millis(), constants::MIN_TIMESTAMP_MILLIS);
+        assert_eq!(EventTime::MAX.millis(), constants::MAX_TIMESTAMP_MILLIS);
+        assert_eq!(EventTime::GLOBAL_WINDOW_MAX.millis(), constants::GLOBAL_WINDOW_MAX_TIMESTAMP_MILLIS);
+    }
+
+    #[test]
     fn instants_outside_the_legal_range_of_timestamp_are_read_from_their_parts() {
         // What Python sends for its least instant: MIN is −9223372036854.775 s.
         assert_eq!(instant(-9_223_372_036_855, 225_000_000), EventTime::MIN);
