@@ -134,6 +134,11 @@ impl ElementBatchBuilder {
         Self::default()
     }
 
+    /// Nothing yet, with room for this much.
+    pub fn with_capacity(elements: usize, value_bytes: usize) -> Self {
+        Self { values: Vec::with_capacity(value_bytes), ends: Vec::with_capacity(elements), ..Self::default() }
+    }
+
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

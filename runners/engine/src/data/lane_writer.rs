@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use purlin_model::coder::{Coder, CoderError};
 use purlin_model::element::{Header, HeaderError};
-use purlin_model::key_group::{KEY_GROUPS, KeyGroup};
+use purlin_model::key_group::KeyGroup;
 use purlin_model::time::EventTime;
 use purlin_model::window::WindowCoder;
 use thiserror::Error;
@@ -19,11 +19,16 @@ use crate::core::bundle::Routed;
 use crate::core::lane::Lane;
 use crate::core::stage::{JobGraph, OutputId, Partitioning, StageId};
 use crate::data::batch::for_each_element;
+use crate::data::key_group_stage::KeyGroupStage;
 use crate::data::{BatchId, BatchRef, ElementBatch, ElementBatchBuilder, FrameError};
 use crate::store::{BatchStore, StoreError};
 
 /// A batch is closed when it holds about this much, so that lanes can be cut and freed in useful pieces.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Elements on their way to the lanes of key groups are distributed when there are about this many bytes of them:
+/// enough for each of the 128 lanes to get a useful batch.
+const STAGE_BYTES: usize = 4 << 20;
 
 /// Why something that a bundle emitted cannot be taken.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -96,8 +101,7 @@ struct Route {
     partitioning: Partitioning,
     consumers: Vec<StageId>,
     any: ElementBatchBuilder,
-    /// By key group; filled when first used.
-    groups: Vec<ElementBatchBuilder>,
+    groups: KeyGroupStage,
     windowed: BTreeMap<(Lane, EventTime), ElementBatchBuilder>,
     /// The header seen last, exploded into one header per window: most elements repeat it.
     exploded: Option<Exploded>,
@@ -218,7 +222,7 @@ impl OutputWriter {
                 partitioning,
                 consumers,
                 any: ElementBatchBuilder::new(),
-                groups: Vec::new(),
+                groups: KeyGroupStage::default(),
                 windowed: BTreeMap::new(),
                 exploded: None,
             })
@@ -252,19 +256,20 @@ impl OutputWriter {
                     .map_err(|source| WriteError::Window { output: self.name.clone(), source })?;
                 continue;
             }
-            let builder = match lane {
-                Lane::Any => &mut route.any,
-                Lane::Group(group) => {
-                    if route.groups.is_empty() {
-                        route.groups.resize_with(KEY_GROUPS.into(), ElementBatchBuilder::new);
+            match lane {
+                Lane::Any => {
+                    route.any.push(header, timestamp, value);
+                    if route.any.bytes() >= BATCH_BYTES {
+                        let batch = Arc::new(route.any.finish());
+                        put(self.id, &route.consumers, lane, None, &batch, store, routed)?;
                     }
-                    &mut route.groups[usize::from(group.index())]
                 }
-            };
-            builder.push(header, timestamp, value);
-            if builder.bytes() >= BATCH_BYTES {
-                let batch = Arc::new(builder.finish());
-                put(self.id, &route.consumers, lane, None, &batch, store, routed)?;
+                Lane::Group(group) => {
+                    route.groups.push(group, header, timestamp, value);
+                    if route.groups.bytes() >= STAGE_BYTES {
+                        route.flush_groups(self.id, store, routed)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -290,6 +295,18 @@ impl Route {
         Ok(())
     }
 
+    fn flush_groups(
+        &mut self,
+        output: OutputId,
+        store: &Arc<dyn BatchStore>,
+        routed: &mut Vec<Routed>,
+    ) -> Result<(), StoreError> {
+        for (group, batch) in self.groups.take() {
+            put(output, &self.consumers, Lane::Group(group), None, &Arc::new(batch), store, routed)?;
+        }
+        Ok(())
+    }
+
     fn flush_all(
         &mut self,
         output: OutputId,
@@ -299,12 +316,7 @@ impl Route {
         if !self.any.is_empty() {
             put(output, &self.consumers, Lane::Any, None, &Arc::new(self.any.finish()), store, routed)?;
         }
-        for (index, builder) in self.groups.iter_mut().enumerate() {
-            if let (false, Some(group)) = (builder.is_empty(), KeyGroup::new(index as u8)) {
-                let batch = Arc::new(builder.finish());
-                put(output, &self.consumers, Lane::Group(group), None, &batch, store, routed)?;
-            }
-        }
+        self.flush_groups(output, store, routed)?;
         for ((lane, window_max), mut builder) in std::mem::take(&mut self.windowed) {
             let batch = Arc::new(builder.finish());
             put(output, &self.consumers, lane, Some(window_max), &batch, store, routed)?;

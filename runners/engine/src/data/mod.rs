@@ -2,6 +2,7 @@
 
 mod batch;
 mod batch_ref;
+mod key_group_stage;
 mod lane_writer;
 
 pub use batch::{ElementBatch, ElementBatchBuilder, ElementView, FrameError};
