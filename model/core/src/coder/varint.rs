@@ -104,7 +104,10 @@ mod tests {
     fn an_overlong_form_is_read_and_an_eleventh_byte_is_not() {
         assert_eq!(read_varint(&mut &[0x80, 0][..]), Ok(0));
         assert_eq!(read_varint(&mut &[0xff; 11][..]), Err(VarintError::Overflow));
-        assert_eq!(read_varint(&mut &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2][..]), Err(VarintError::Overflow));
+        assert_eq!(
+            read_varint(&mut &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2][..]),
+            Err(VarintError::Overflow)
+        );
     }
 
     proptest! {
