@@ -1,6 +1,10 @@
 //! The project's own tasks, one file each: `cargo xtask <task>`.
 
+mod cargo;
+mod environment;
 mod protos;
+mod test;
+mod wordcount;
 
 use std::process::ExitCode;
 
@@ -15,11 +19,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Wordcount(wordcount::Args),
+    Test(test::Args),
     Protos(protos::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Wordcount(args) => wordcount::run(&args).map_err(Box::from),
+        Task::Test(args) => return test::run(&args),
         Task::Protos(args) => protos::run(&args).map_err(Box::from),
     };
     report(done)
@@ -30,11 +38,16 @@ fn report(done: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
     let Err(error) = done else {
         return ExitCode::SUCCESS;
     };
+    explain(error.as_ref());
+    ExitCode::FAILURE
+}
+
+/// Tells what went wrong, and what it came from.
+fn explain(error: &dyn std::error::Error) {
     eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         eprintln!("  because {error}");
         cause = error.source();
     }
-    ExitCode::FAILURE
 }
