@@ -72,17 +72,17 @@ pub enum Coder {
     /// `beam:coder:double:v1`
     Double,
     /// `beam:coder:kv:v1`: key, value.
-    Kv(Arc<Coder>, Arc<Coder>),
+    Kv(Arc<Self>, Arc<Self>),
     /// `beam:coder:iterable:v1`
-    Iterable(Arc<Coder>),
+    Iterable(Arc<Self>),
     /// `beam:coder:state_backed_iterable:v1`. Its payload is a hint for the SDK that writes, and is not kept.
-    StateBackedIterable(Arc<Coder>),
+    StateBackedIterable(Arc<Self>),
     /// `beam:coder:length_prefix:v1`
-    LengthPrefix(Arc<Coder>),
+    LengthPrefix(Arc<Self>),
     /// `beam:coder:nullable:v1`
-    Nullable(Arc<Coder>),
+    Nullable(Arc<Self>),
     /// `beam:coder:sharded_key:v1`: over the coder of the key.
-    ShardedKey(Arc<Coder>),
+    ShardedKey(Arc<Self>),
     /// `beam:coder:row:v1`
     Row(Arc<Schema>),
     /// `beam:coder:global_window:v1`
@@ -90,29 +90,29 @@ pub enum Coder {
     /// `beam:coder:interval_window:v1`
     IntervalWindow,
     /// `beam:coder:custom_window:v1`
-    CustomWindow(Arc<Coder>),
+    CustomWindow(Arc<Self>),
     /// `beam:coder:windowed_value:v1`
     WindowedValue {
         /// The coder of the value.
-        value: Arc<Coder>,
+        value: Arc<Self>,
         /// The coder of each window.
-        window: Arc<Coder>,
+        window: Arc<Self>,
     },
     /// `beam:coder:param_windowed_value:v1`
     ParamWindowedValue {
         /// The coder of the value.
-        value: Arc<Coder>,
+        value: Arc<Self>,
         /// The coder of each window.
-        window: Arc<Coder>,
+        window: Arc<Self>,
         /// The payload.
         constant: Arc<ConstantHeader>,
     },
     /// `beam:coder:timer:v1`
     Timer {
         /// The coder of the key.
-        key: Arc<Coder>,
+        key: Arc<Self>,
         /// The coder of each window.
-        window: Arc<Coder>,
+        window: Arc<Self>,
     },
     /// Any other: opaque.
     Unknown(Arc<UnknownCoder>),
@@ -154,7 +154,7 @@ impl Coder {
     pub fn skip(&self, bytes: &mut &[u8], context: Context) -> Result<(), CoderError> {
         let mut from = Reader::new(bytes);
         self.pass(&mut from, context)?;
-        end(from, context, self).map(|rest| *bytes = rest)
+        end(&from, context, self).map(|rest| *bytes = rest)
     }
 
     /// Takes the pair at the front apart and moves past it, at the cost of [`skip`](Self::skip).
@@ -168,7 +168,7 @@ impl Coder {
         };
         let mut from = Reader::new(bytes);
         let parts = kv::split(key, value, &mut from, context).map_err(|error| error.within(self.name()))?;
-        end(from, context, self).map(|rest| *bytes = rest)?;
+        end(&from, context, self).map(|rest| *bytes = rest)?;
         Ok(parts)
     }
 
@@ -196,7 +196,7 @@ impl Coder {
     pub fn decode(&self, bytes: &mut &[u8], context: Context) -> Result<Value, CoderError> {
         let mut from = Reader::new(bytes);
         let value = self.read(&mut from, context)?;
-        end(from, context, self).map(|rest| *bytes = rest)?;
+        end(&from, context, self).map(|rest| *bytes = rest)?;
         Ok(value)
     }
 
@@ -302,7 +302,7 @@ impl Coder {
 
 /// What follows a value, which in the outer context is nothing.
 #[inline]
-fn end<'a>(from: Reader<'a>, context: Context, coder: &Coder) -> Result<&'a [u8], CoderError> {
+fn end<'a>(from: &Reader<'a>, context: Context, coder: &Coder) -> Result<&'a [u8], CoderError> {
     match context {
         Context::Nested => Ok(from.rest()),
         Context::Outer => match from.finish() {
