@@ -1,0 +1,136 @@
+//! WordCount end to end, by Beam's Python SDK: the counts equal those of a count that knows nothing of Beam.
+//!
+//! ```text
+//!   texts ─► python wordcount.py ─► purlin ─► workers ─► counts-00000-of-…
+//!     └────► counted here ───────────────────────────────► the same
+//! ```
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use harness::{Server, finish, purlin, python, root, with_python};
+use tempfile::TempDir;
+
+type Counts = BTreeMap<String, u64>;
+
+/// Beside the example texts: other scripts, words that differ in case, a line without words, no newline at the end.
+const ODD_TEXT: &str = "Beam beam BEAM\n\n  -- 12 --\nFüße señal naïve 梁 梁 o'clock 'tis\nlast_line";
+
+/// A folder with texts.
+fn texts() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for entry in fs::read_dir(root().join("examples/data")).expect("there are texts") {
+        let entry = entry.expect("a text");
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("texts can be copied");
+    }
+    fs::write(folder.path().join("odd.txt"), ODD_TEXT).expect("a file");
+    folder
+}
+
+/// Runs what `program` says, with input and output behind it, and compares what it wrote.
+fn check(mut command: Command, program: &[&str], options: Vec<String>, words: fn(&str) -> Vec<String>) {
+    let (input, output) = (texts(), tempfile::tempdir().expect("a temporary folder"));
+    let pattern = input.path().join("*.txt");
+    let prefix = output.path().join("counts");
+    command.args(program).arg("--input").arg(&pattern).arg("--output").arg(&prefix).args(options);
+    finish(command).well();
+    assert_eq!(read_counts(output.path()), count(input.path(), words));
+}
+
+fn count(folder: &Path, words: fn(&str) -> Vec<String>) -> Counts {
+    let mut counts = Counts::new();
+    for entry in fs::read_dir(folder).expect("the folder of texts") {
+        let text = fs::read_to_string(entry.expect("a text").path()).expect("texts are UTF-8");
+        for word in text.lines().flat_map(words) {
+            *counts.entry(word).or_default() += 1;
+        }
+    }
+    assert!(counts.len() > 1000, "there are texts with many words");
+    counts
+}
+
+fn read_counts(folder: &Path) -> Counts {
+    let mut counts = Counts::new();
+    for entry in fs::read_dir(folder).expect("the folder of counts") {
+        let file = entry.expect("a file").path();
+        for line in fs::read_to_string(&file).expect("counts are UTF-8").lines() {
+            let (word, count) = line.rsplit_once(": ").unwrap_or_else(|| panic!("{}: {line}", file.display()));
+            let count = count.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+            let twice = counts.insert(word.to_owned(), count);
+            assert_eq!(twice, None, "{word} is counted twice");
+        }
+    }
+    counts
+}
+
+/// As `examples/python/wordcount.py` has it: letters, with apostrophes between them, in lower case.
+fn letters(line: &str) -> Vec<String> {
+    let line: Vec<char> = line.to_lowercase().chars().collect();
+    let is_letter = |at: usize| line.get(at).is_some_and(|c| c.is_alphabetic());
+    let in_word = |at: usize| is_letter(at) || line[at] == '\'' && at > 0 && is_letter(at - 1) && is_letter(at + 1);
+    let words: String = (0..line.len()).map(|at| if in_word(at) { line[at] } else { ' ' }).collect();
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+/// As Beam's own example has it: letters, digits, underscores and apostrophes.
+fn word_characters(line: &str) -> Vec<String> {
+    let words = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '\'');
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn by_purlin_run() -> Command {
+    let mut command = purlin();
+    command.args(["run", "--"]);
+    with_python(command)
+}
+
+fn directly() -> Command {
+    let mut command = Command::new(python());
+    command.current_dir(root()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+const BEAMS_OWN: [&str; 2] = ["-m", "apache_beam.examples.wordcount"];
+
+#[test]
+fn the_example_by_purlin_run() {
+    check(by_purlin_run(), &["examples/python/wordcount.py"], Vec::new(), letters);
+}
+
+#[test]
+fn beams_own_by_purlin_run() {
+    check(by_purlin_run(), &BEAMS_OWN, Vec::new(), word_characters);
+}
+
+#[test]
+fn beams_own_against_a_server_with_loopback() {
+    let server = Server::start();
+    check(directly(), &BEAMS_OWN, server.loopback(), word_characters);
+}
+
+#[test]
+fn beams_own_against_a_server_with_processes() {
+    let server = Server::start();
+    let environment = python().parent().expect("an interpreter stands in a folder").to_owned();
+    let config = serde_json::json!({
+        "command": root().join("examples/python/worker.py"),
+        "env": { "PATH": format!("{}:/usr/local/bin:/usr/bin:/bin", environment.display()) },
+    });
+    let mut options = server.options();
+    options.push("--environment_type=PROCESS".to_owned());
+    options.push(format!("--environment_config={config}"));
+    check(directly(), &BEAMS_OWN, options, word_characters);
+}
+
+#[test]
+fn the_independent_counts_know_what_a_word_is() {
+    assert_eq!(
+        letters("It's the miller's -- 'tis o'clock', 12 Füße_x"),
+        ["it's", "the", "miller's", "tis", "o'clock", "füße", "x"]
+    );
+    assert_eq!(word_characters("It's 'tis -- 12 a_b"), ["It's", "'tis", "12", "a_b"]);
+}
