@@ -7,8 +7,30 @@
 //! Pure: no IO, no clock, no randomness. The same pipeline gives the same plan, id for id.
 #![warn(missing_docs)]
 
+mod build;
+mod coders;
+pub mod descriptor;
+pub mod explain;
+mod fuse;
+mod graph;
+mod parse;
+mod passes;
 mod problem;
 mod stage;
+mod supported;
+mod validate;
 
 pub use problem::{Problem, Problems};
 pub use stage::{Environment, SideUse, Stage, StageGraph};
+pub use validate::{ValidatedPipeline, validate};
+
+/// Plans a pipeline: all passes, fusion, stages.
+///
+/// # Errors
+/// Everything that this version cannot run, at once.
+pub fn plan(pipeline: &ValidatedPipeline) -> Result<StageGraph, Problems> {
+    supported::supported(pipeline)?;
+    let mut graph = pipeline.graph.clone();
+    passes::run(&mut graph);
+    build::build(graph)
+}

@@ -1,5 +1,6 @@
 //! The result of planning: stages for the engine, and what a worker must be told of each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_engine::core::stage::{JobGraph, OutputId, SideId, StageId};
@@ -17,6 +18,8 @@ pub struct StageGraph {
     pub environments: Vec<Environment>,
     /// Components after all passes: expanded transforms, wire coders, and everything they refer to.
     pub components: Arc<pb::Components>,
+    /// From each transform that a pass made to the user's.
+    pub origins: BTreeMap<TransformId, TransformId>,
 }
 
 /// What stands behind a stage.
