@@ -539,6 +539,23 @@ fn a_value_of_another_kind_is_not_written() {
 }
 
 #[test]
+fn values_that_have_no_bytes_are_not_written() {
+    let refused = |coder: &Coder, value: Value, message: &str| {
+        let error = coder.encode(&value, Context::Nested, &mut vec![]).expect_err("a value without bytes");
+        assert_eq!(error.to_string(), message);
+    };
+    let one = row_coder(vec![("f", FieldType::required(FieldKind::Byte))]);
+    refused(&one, Value::Row(vec![]), "row: 0 fields, where the schema has 1");
+    refused(&one, Value::Row(vec![Value::Int(1); 2]), "row: 2 fields, where the schema has 1");
+    let backwards = interval(20, 10);
+    refused(&Coder::IntervalWindow, backwards, "interval_window: a window that ends at 10 ms cannot be -10 ms long");
+    let decimal = LogicalType::new("beam:logical_type:decimal:v1", Some(FieldType::required(FieldKind::Bytes)));
+    let decimal = row_coder(vec![("f", FieldType::required(FieldKind::Logical(Box::new(decimal))))]);
+    let empty = Value::Decimal(Decimal { scale: 0, unscaled: Bytes::new() });
+    refused(&decimal, Value::Row(vec![empty]), "row > field \"f\": the unscaled number of a decimal has no bytes");
+}
+
+#[test]
 fn coders_print_as_they_are_nested() {
     let coder = Coder::kv(Coder::length_prefix(unknown("beam:go:coder:custom:v1")), Coder::iterable(Coder::VarInt));
     assert_eq!(coder.to_string(), "kv<length_prefix<beam:go:coder:custom:v1>, iterable<varint>>");
