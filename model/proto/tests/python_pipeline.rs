@@ -8,18 +8,19 @@
 
 mod python;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
+use purlin_model::coder::Coder;
 use purlin_model::ids::EnvironmentId;
 use purlin_model::time::Millis;
 use purlin_model::trigger::{TimestampTransform, Trigger};
 use purlin_model::window::WindowFn;
 use purlin_model::windowing_strategy::{AccumulationMode, MergeStatus, TimestampCombiner, WindowingStrategy};
 use purlin_proto::convert::problem::{Path, Problems};
-use purlin_proto::convert::{window_fn, windowing_strategy};
+use purlin_proto::convert::{coder, window_fn, windowing_strategy};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::{json, urns};
 
@@ -184,6 +185,64 @@ fn pythons_window_into_payload_holds_the_same_function() {
         let read = window_fn::from_window_into(&spec.payload, &Path::root(name), &mut problems);
         assert_eq!(problems.finish(read), Ok(strategy(name).window_fn));
     }
+}
+
+#[test]
+fn every_coder_is_read_and_those_of_python_are_unknown() {
+    let mut problems = Problems::new();
+    let coders = coder::from_components(&components().coders, &Path::root("coders"), &mut problems);
+    let coders = problems.finish(Some(coders)).expect("Python's coders are right");
+    assert_eq!(coders.len(), components().coders.len());
+    let of_output = |unique_name: &str| {
+        let output = transform(unique_name).outputs.values().next().expect("an output");
+        coders[components().pcollections[output].coder_id.as_str()].to_string()
+    };
+    assert_eq!(of_output("Pair"), "kv<string_utf8, varint>");
+    assert_eq!(of_output("Read/Read/Impulse"), "bytes");
+    let unknown = |coder: &Coder| matches!(coder, Coder::Unknown(_));
+    let urns: BTreeSet<&str> = coders.values().filter(|it| unknown(it)).map(|it| it.urn()).collect();
+    assert_eq!(urns, BTreeSet::from(["beam:coder:pickled_python:v1"]));
+}
+
+#[test]
+fn a_damaged_pipeline_is_read_or_refused_but_never_panics() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        // xorshift: any fixed sequence will do.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 1).expect("63 bits") % below
+    };
+    // Pickled functions are most of a pipeline, and are not looked into; what is left gets all the damage.
+    let mut plain = components().clone();
+    plain.coders.values_mut().filter_map(|it| it.spec.as_mut()).for_each(|spec| spec.payload.truncate(4));
+    plain.windowing_strategies.retain(|_, it| it.window_fn.as_ref().is_some_and(|spec| spec.payload.len() < 100));
+    let plain =
+        pb::Components { coders: plain.coders, windowing_strategies: plain.windowing_strategies, ..Default::default() };
+    let (mut decoded, mut faulty) = (0, 0);
+    for _ in 0..2_000 {
+        let mut bytes = plain.encode_to_vec();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            bytes[at] = u8::try_from(random(256)).expect("a byte");
+        }
+        let Ok(components) = pb::Components::decode(bytes.as_slice()) else {
+            continue;
+        };
+        let mut problems = Problems::new();
+        let root = Path::root("components");
+        let _ = coder::from_components(&components.coders, &root, &mut problems);
+        for (id, wire) in &components.windowing_strategies {
+            let _ = windowing_strategy::from_wire(wire, &root.key(id), &mut problems);
+        }
+        (decoded, faulty) = (decoded + 1, faulty + usize::from(!problems.is_empty()));
+        for spec in components.windowing_strategies.values().filter_map(|it| it.window_fn.as_ref()) {
+            let _ = window_fn::from_window_into(&spec.payload, &root, &mut problems);
+        }
+        let _ = problems.to_string();
+    }
+    assert!(decoded > 200 && faulty > 50, "{decoded} were decoded and {faulty} had faults: too few to show anything");
 }
 
 #[test]

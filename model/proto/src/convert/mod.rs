@@ -21,3 +21,7 @@ pub mod window_fn;
 pub mod trigger;
 
 pub mod windowing_strategy;
+
+pub mod schema;
+
+pub mod coder;

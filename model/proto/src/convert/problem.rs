@@ -139,7 +139,7 @@ pub enum Fault {
     /// An id leads back to itself.
     #[error("contains itself: {}", ids.join(" -> "))]
     Cycle {
-        /// The ids along the way; the first is also the last.
+        /// The ids along the way, of which a long way shows only the ends; the first is also the last.
         ids: Vec<String>,
     },
 }
