@@ -16,7 +16,7 @@ mod message;
 mod options;
 mod registry;
 
-pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore};
+pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
 pub use backend::{Backend, BackendError, Job};
 pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
 pub use message::{Importance, JobMessage};

@@ -1,0 +1,179 @@
+//! A job, from Run until it is forgotten.
+//!
+//! ```text
+//!   Run ─► Job ─┬─ log: states and messages
+//!               ├─ what was submitted: pipeline, options
+//!               └─ part: Starting ─► Driven(handle of the driver) ─► Ended(last progress and metrics)
+//! ```
+//! Does not know gRPC, nor who else is running.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prost::Message;
+use purlin_backend::driver::{JobControl, JobMetrics, StageProgress};
+use purlin_backend::{Importance, JobMessage};
+use purlin_model::ids::JobId;
+use purlin_proto::pipeline::v1 as pb;
+
+use crate::config::LogLimits;
+use crate::log::JobLog;
+use crate::preparation::{Preparation, PreparationId};
+use crate::state::JobState;
+
+/// One job.
+#[derive(Debug)]
+pub struct Job {
+    id: JobId,
+    name: String,
+    runner: &'static str,
+    preparation: PreparationId,
+    pipeline: Arc<pb::Pipeline>,
+    options: prost_types::Struct,
+    bytes: usize,
+    log: Arc<JobLog>,
+    part: Mutex<Part>,
+}
+
+/// What stands behind a job at present.
+#[derive(Debug)]
+enum Part {
+    /// No driver yet; somebody may already have cancelled it.
+    Starting {
+        cancelled: bool,
+    },
+    Driven(JobControl),
+    Ended {
+        progress: Vec<StageProgress>,
+        metrics: Arc<JobMetrics>,
+    },
+}
+
+impl Job {
+    pub(crate) fn new(id: JobId, preparation: &Preparation, limits: LogLimits) -> Self {
+        Self {
+            id,
+            name: preparation.name.clone(),
+            runner: preparation.runner,
+            preparation: preparation.id.clone(),
+            bytes: preparation.pipeline.encoded_len(),
+            pipeline: preparation.pipeline.clone(),
+            options: preparation.options.clone(),
+            log: Arc::new(JobLog::new(limits, preparation.time)),
+            part: Mutex::new(Part::Starting { cancelled: false }),
+        }
+    }
+
+    /// Its id, minted at Run.
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The name that the client gave it; not unique, for Python calls every job `job`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its runner.
+    pub fn runner(&self) -> &'static str {
+        self.runner
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> JobState {
+        self.log.state().0
+    }
+
+    /// What happened to it.
+    pub fn log(&self) -> &Arc<JobLog> {
+        &self.log
+    }
+
+    /// The pipeline as submitted.
+    pub fn pipeline(&self) -> &Arc<pb::Pipeline> {
+        &self.pipeline
+    }
+
+    /// The options as submitted.
+    pub fn options(&self) -> &prost_types::Struct {
+        &self.options
+    }
+
+    pub(crate) fn preparation(&self) -> &PreparationId {
+        &self.preparation
+    }
+
+    /// About how much memory it holds once it has ended.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How far each of its stages is, in stage order; none before it runs.
+    pub fn progress(&self) -> Vec<StageProgress> {
+        match &*self.lock() {
+            Part::Starting { .. } => Vec::new(),
+            Part::Driven(control) => control.progress(),
+            Part::Ended { progress, .. } => progress.clone(),
+        }
+    }
+
+    /// What it measured so far.
+    pub fn metrics(&self) -> Arc<JobMetrics> {
+        let control = match &*self.lock() {
+            Part::Starting { .. } => return Arc::default(),
+            Part::Driven(control) => control.clone(),
+            Part::Ended { metrics, .. } => return metrics.clone(),
+        };
+        Arc::new(control.metrics())
+    }
+
+    /// Ends it, unless it has ended, and tells its user why. Returns the state that it is in then.
+    pub fn cancel(&self, why: &str) -> JobState {
+        let message = JobMessage::now(Importance::Basic, format!("job {} is being cancelled: {why}", self.id));
+        if self.log.enter(JobState::Cancelling) {
+            self.log.message(message);
+        }
+        let control = match &mut *self.lock() {
+            Part::Starting { cancelled } => {
+                *cancelled = true;
+                None
+            }
+            Part::Driven(control) => Some(control.clone()),
+            Part::Ended { .. } => None,
+        };
+        if let Some(control) = control {
+            control.cancel();
+        }
+        self.state()
+    }
+
+    /// A driver runs it now.
+    pub(crate) fn driven(&self, control: JobControl) {
+        self.log.enter(JobState::Running);
+        let cancelled = {
+            let mut part = self.lock();
+            let cancelled = matches!(&*part, Part::Starting { cancelled: true });
+            *part = Part::Driven(control.clone());
+            cancelled
+        };
+        if cancelled {
+            control.cancel();
+        }
+    }
+
+    /// Nothing runs it any more: keeps what it measured. Its last state is entered behind this, so that whoever sees
+    /// that state also sees the final metrics.
+    pub(crate) fn settle(&self) {
+        let mut part = self.lock();
+        let (progress, metrics) = match &*part {
+            Part::Starting { .. } => Default::default(),
+            Part::Driven(control) => (control.progress(), Arc::new(control.metrics())),
+            Part::Ended { .. } => return,
+        };
+        *part = Part::Ended { progress, metrics };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Part> {
+        // The part is replaced whole.
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

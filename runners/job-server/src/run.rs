@@ -1,0 +1,137 @@
+//! Run: makes a job of a preparation, and follows it to its end.
+//!
+//! ```text
+//!   Preparation ─begin─► Job ─► fn-api: executors ─► driver::start ──events──► follow ─► log: messages, states
+//!                                                                               └─► at the end: metrics, leases
+//! ```
+//! Nothing here waits for the client: once Run is received the job goes its way, whether or not anybody looks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use purlin_backend::driver::{self, JobEvent, JobRuntime};
+use purlin_backend::{BundleExecutor, Job as Translated};
+use purlin_engine::core::action::Outcome;
+use purlin_fn_api::{FnApiError, FnApiJob, staged_artifact};
+use purlin_proto::job_management::v1 as jobpb;
+use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::job::Job;
+use crate::job_store::Begun;
+use crate::preparation::StagedArtifacts;
+use crate::shared::Shared;
+use crate::state::JobState;
+
+pub(crate) fn run(shared: &Arc<Shared>, request: &jobpb::RunJobRequest) -> Result<jobpb::RunJobResponse, Status> {
+    let Begun { job, translated, staged } = shared.store.begin(&request.preparation_id)?;
+    tracing::info!(job = %job.id(), name = job.name(), runner = job.runner(), "job begins");
+    job.log().enter(JobState::Starting);
+    if let Some(observer) = &shared.config.observer {
+        // Whoever watched may have seen enough.
+        let _ = observer.send(job.clone());
+    }
+    let id = job.id().as_str().to_owned();
+    match executors(shared, &job, &translated, &staged) {
+        Ok(executors) => start(shared, job, translated, executors, staged),
+        Err(error) => {
+            job.settle();
+            job.log().fail(error.to_string());
+            shared.store.end(&job);
+        }
+    }
+    Ok(jobpb::RunJobResponse { job_id: id })
+}
+
+fn executors(
+    shared: &Arc<Shared>,
+    job: &Job,
+    translated: &Translated,
+    staged: &StagedArtifacts,
+) -> Result<Vec<Arc<dyn BundleExecutor>>, FnApiError> {
+    let dependencies: BTreeMap<_, _> = staged
+        .iter()
+        .map(|(environment, artifacts)| {
+            let artifacts = artifacts.iter().map(|artifact| {
+                staged_artifact(artifact.lease.hash(), artifact.role_urn.clone(), artifact.role_payload.clone())
+            });
+            (environment.clone(), artifacts.collect())
+        })
+        .collect();
+    shared.fn_api.open_job(FnApiJob {
+        job_id: job.id().clone(),
+        job_name: job.name().to_owned(),
+        plan: translated.plan.clone(),
+        pipeline_options: job.options().clone(),
+        artifacts: shared.artifacts.store(),
+        retrieval_token: job.id().as_str().to_owned(),
+        dependencies,
+        workers_max: shared.config.workers_max,
+    })
+}
+
+fn start(
+    shared: &Arc<Shared>,
+    job: Arc<Job>,
+    translated: Translated,
+    executors: Vec<Arc<dyn BundleExecutor>>,
+    staged: StagedArtifacts,
+) {
+    let graph = translated.plan.graph.clone();
+    let (control, events) = driver::start(JobRuntime {
+        schedule: translated.schedule,
+        config: translated.config,
+        executors,
+        batches: Arc::new(MemoryBatchStore::new()),
+        sides: Arc::new(MemorySideStore::new(graph.clone())),
+        state: Arc::new(MemoryStateStore::new()),
+        threads: shared.threads.clone(),
+        graph,
+    });
+    job.driven(control);
+    tokio::spawn(follow(shared.clone(), job, events, staged));
+}
+
+/// Writes down what happens to a job, until it ends.
+async fn follow(
+    shared: Arc<Shared>,
+    job: Arc<Job>,
+    mut events: mpsc::UnboundedReceiver<JobEvent>,
+    staged: StagedArtifacts,
+) {
+    let outcome = loop {
+        match events.recv().await {
+            Some(JobEvent::Message(message)) => job.log().message(message),
+            Some(JobEvent::Ended(outcome)) => break outcome,
+            // The driver ends only by a panic without saying how the job ended.
+            None => {
+                break Outcome::Failed(
+                    "the driver of this job ended without a word, which is a bug in Purlin; the server's log has more"
+                        .to_owned(),
+                );
+            }
+        }
+    };
+    job.settle();
+    match outcome {
+        Outcome::Done => {
+            job.log().enter(JobState::Done);
+        }
+        Outcome::Cancelled => {
+            // The driver cancels only a job that was asked to, and asking is what CANCELLING says.
+            job.log().enter(JobState::Cancelling);
+            job.log().enter(JobState::Cancelled);
+        }
+        Outcome::Failed(reason) => job.log().fail(reason),
+        Outcome::Stuck(explanation) => job.log().fail(format!(
+            "job {} cannot go on and nothing is expected to change that, which is a bug in Purlin; please report \
+             it:\n{explanation}",
+            job.id()
+        )),
+    }
+    tracing::info!(job = %job.id(), state = ?job.state(), "job ended");
+    // Its workers are gone, so that nobody asks for its files any more.
+    drop(staged);
+    shared.store.end(&job);
+}
