@@ -55,11 +55,7 @@ impl EventTime {
     /// Reads [`to_wire`](Self::to_wire); `None` if the instant lies outside Beam's range.
     pub const fn from_wire(bytes: [u8; 8]) -> Option<Self> {
         let millis = (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64;
-        if millis < Self::MIN.0 || millis > Self::MAX.0 {
-            None
-        } else {
-            Some(Self(millis))
-        }
+        if millis < Self::MIN.0 || millis > Self::MAX.0 { None } else { Some(Self(millis)) }
     }
 }
 

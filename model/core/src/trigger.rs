@@ -72,9 +72,7 @@ impl Trigger {
             | Self::AfterProcessingTime { .. }
             | Self::AfterSynchronizedProcessingTime => true,
             Self::ElementCount { count } => *count == 1,
-            Self::AfterEndOfWindow { early, late } => {
-                early.iter().chain(late.iter()).all(|sub| sub.allows_lifting())
-            }
+            Self::AfterEndOfWindow { early, late } => early.iter().chain(late.iter()).all(|sub| sub.allows_lifting()),
             Self::AfterAny(subs) => subs.iter().all(Self::allows_lifting),
             Self::Repeat(sub) => sub.allows_lifting(),
             Self::AfterAll(_) | Self::AfterEach(_) | Self::OrFinally { .. } => false,

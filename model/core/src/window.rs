@@ -45,7 +45,9 @@ impl fmt::Debug for BoundedWindow {
         match self {
             Self::Global => f.write_str("global"),
             Self::Interval { start, end } => write!(f, "[{start},{end})"),
-            Self::Custom { max_timestamp, encoded } => write!(f, "custom(max {max_timestamp}, {} bytes)", encoded.len()),
+            Self::Custom { max_timestamp, encoded } => {
+                write!(f, "custom(max {max_timestamp}, {} bytes)", encoded.len())
+            }
         }
     }
 }

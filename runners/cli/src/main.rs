@@ -1,1 +1,74 @@
-fn main() {}
+//! `purlin`: run Beam pipelines here and now.
+//!
+//! ```text
+//!   arguments ─► commands::* ─► job server (embedded or running) ─► terminal
+//! ```
+//! One subcommand a file. Results go to standard output, everything else to standard error; exit codes are in
+//! [`exit`].
+
+mod capture;
+mod client;
+mod commands;
+mod exit;
+mod logging;
+mod pipeline_file;
+mod sdk;
+mod size;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A portable runner for Apache Beam pipelines: batch and streaming, on all cores, without JVM, Docker or cluster.
+#[derive(Debug, Parser)]
+#[command(name = "purlin", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Run),
+    Serve(commands::serve::Serve),
+    Check(commands::check::Check),
+    Explain(commands::explain::Explain),
+    Jobs(commands::jobs::Jobs),
+    Logs(commands::logs::Logs),
+    Metrics(commands::metrics::Metrics),
+    Cancel(commands::cancel::Cancel),
+    Doctor(commands::doctor::Doctor),
+}
+
+fn main() -> std::process::ExitCode {
+    // clap itself ends with 2 on wrong usage and 0 on --help and --version.
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(run) => run.execute(),
+        Command::Serve(serve) => serve.execute(),
+        Command::Check(check) => check.execute(),
+        Command::Explain(explain) => explain.execute(),
+        Command::Jobs(jobs) => jobs.execute(),
+        Command::Logs(logs) => logs.execute(),
+        Command::Metrics(metrics) => metrics.execute(),
+        Command::Cancel(cancel) => cancel.execute(),
+        Command::Doctor(doctor) => doctor.execute(),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            terminal::complain(&failure.to_string());
+            failure.exit().into()
+        }
+    }
+}
+
+/// A subcommand.
+trait Execute {
+    /// Does it.
+    fn execute(self) -> Result<Exit, exit::Failure>;
+}

@@ -1,0 +1,88 @@
+//! The pipeline of a program, without running it: a server that takes it at Prepare and says so.
+//!
+//! ```text
+//!   COMMAND ─Prepare─► capturing server ─► pipeline
+//!      └─ ends with an error, because nothing runs; that error is expected
+//! ```
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use purlin_job_server::{Mode, Server, ServerConfig};
+use purlin_proto::pipeline::v1 as pb;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use crate::commands::explain::registry;
+use crate::exit::Failure;
+use crate::sdk;
+
+/// How long a program may go on after it has submitted its pipeline, before it is ended.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// Runs `command` until it submits a pipeline.
+pub(crate) fn pipeline_of(command: &[String]) -> Result<pb::Pipeline, Failure> {
+    let sdk = sdk::detect(command).ok_or_else(|| {
+        Failure::Usage(format!(
+            "cannot tell which SDK `{}` uses; name a file that holds its pipeline instead",
+            command.first().map_or("", String::as_str)
+        ))
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let (sender, mut captured) = mpsc::unbounded_channel();
+        let config = ServerConfig { mode: Mode::Capture(sender), ..ServerConfig::new(registry(), "direct") };
+        let server = Server::bind(config).await.map_err(Failure::failed)?;
+        let endpoint = format!("localhost:{}", server.port());
+        let result = capture(&sdk::with_flags(command, sdk, &endpoint), &endpoint, &mut captured).await;
+        server.shutdown("the pipeline was captured").await;
+        result
+    })
+}
+
+async fn capture(
+    command: &[String],
+    endpoint: &str,
+    captured: &mut mpsc::UnboundedReceiver<purlin_proto::job_management::v1::PrepareJobRequest>,
+) -> Result<pb::Pipeline, Failure> {
+    let name = command.first().map_or("", String::as_str);
+    // The program's own output would stand in the middle of ours; it is shown only if no pipeline comes.
+    let mut child = Command::new(name)
+        .args(&command[1..])
+        .env("PURLIN_JOB_ENDPOINT", endpoint)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Failure::Usage(format!("cannot run `{name}`: {error}")))?;
+    let mut complaints = Vec::new();
+    let mut stderr = child.stderr.take();
+    let read = async {
+        if let Some(stderr) = &mut stderr {
+            // What could be read is shown; that the rest cannot be does not matter.
+            let _ = stderr.read_to_end(&mut complaints).await;
+        }
+    };
+    let request = tokio::select! {
+        request = captured.recv() => request,
+        () = read => captured.try_recv().ok(),
+    };
+    // It has learned that nothing runs and is about to end; let it, so that it can clean up.
+    if tokio::time::timeout(LINGER_MAX, child.wait()).await.is_err() {
+        // An error means that it has ended by itself.
+        let _ = child.start_kill();
+    }
+    match request.and_then(|request| request.pipeline) {
+        Some(pipeline) => Ok(pipeline),
+        None => Err(Failure::Failed(format!(
+            "`{}` submitted no pipeline; it says:\n{}",
+            command.join(" "),
+            String::from_utf8_lossy(&complaints).trim_end()
+        ))),
+    }
+}

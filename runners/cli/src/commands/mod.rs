@@ -1,0 +1,11 @@
+//! The subcommands, one a file.
+
+pub(crate) mod cancel;
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod jobs;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod run;
+pub(crate) mod serve;

@@ -1,0 +1,83 @@
+//! `purlin run`: runs a program against an embedded server, shows how its jobs go on, ends with the program's code.
+//!
+//! ```text
+//!   server on a free port ◄── COMMAND (flags, PURLIN_JOB_ENDPOINT)
+//!      └─ jobs ─► display on standard error
+//! ```
+//! Standard output belongs to the program.
+
+mod display;
+mod program;
+
+use clap::Args;
+use purlin_job_server::{Server, ServerConfig};
+use tokio::sync::mpsc;
+
+use crate::Execute;
+use crate::commands::explain::registry;
+use crate::exit::{Exit, Failure};
+use crate::logging::{self, LogFormat};
+use crate::sdk::{self, Sdk};
+
+use display::Display;
+use program::{Ended, Program};
+
+/// Run a program that submits pipelines, against a server of its own.
+///
+/// The server listens on a free port. The program hears of it by PURLIN_JOB_ENDPOINT, and by the flags of its SDK,
+/// which are appended to COMMAND or put where `{purlin}` stands in it; flags that you gave yourself are left alone.
+/// Tools that would not pass flags on (pytest, mvn, gradle) get none unless `{purlin}` says where.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The runner of jobs that name none.
+    #[arg(long, default_value = "direct", env = "PURLIN_RUNNER")]
+    runner: String,
+    /// Whose flags COMMAND takes; told from COMMAND if it is not given.
+    #[arg(long, value_enum)]
+    sdk: Option<Sdk>,
+    /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
+    #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: String,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Execute for Run {
+    fn execute(self) -> Result<Exit, Failure> {
+        let registry = registry();
+        registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+        let sdk = self.sdk.or_else(|| sdk::detect(&self.command)).ok_or_else(|| {
+            Failure::Usage(format!(
+                "cannot tell which SDK `{}` uses; say so with --sdk python, go or java, or --sdk none if the program \
+                 reads PURLIN_JOB_ENDPOINT itself",
+                self.command.first().map_or("", String::as_str)
+            ))
+        })?;
+        logging::start(&self.log_level, LogFormat::Text)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+        let ended = runtime.block_on(async {
+            let (observer, jobs) = mpsc::unbounded_channel();
+            let config = ServerConfig { observer: Some(observer), ..ServerConfig::new(registry, self.runner.clone()) };
+            let server = Server::bind(config).await.map_err(Failure::failed)?;
+            let endpoint = format!("localhost:{}", server.port());
+            let command = sdk::with_flags(&self.command, sdk, &endpoint);
+            let display = Display::start(jobs);
+            let program = Program::start(&command, &endpoint, &display);
+            let ended = match program {
+                Ok(program) => program.watch(&server, &display).await,
+                Err(failure) => Err(failure),
+            };
+            server.shutdown("the program has ended").await;
+            display.finish().await;
+            ended
+        })?;
+        Ok(match ended {
+            Ended::Program(code) => Exit::Child(code),
+            Ended::JobFailed => Exit::Failed,
+        })
+    }
+}
