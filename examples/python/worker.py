@@ -103,11 +103,13 @@ def main():
     parser.add_argument("--provision_endpoint", required=True, help="where to ask for everything else")
     # Runners may say more than they must; the provision service says it too.
     arguments, _ = parser.parse_known_args()
+    # Prism starts processes without a shell and quotes the id all the same.
+    worker_id = arguments.id.strip("'")
 
     # So that the folder is removed when the runner ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Every call says which worker it comes from.
-    metadata = [("worker_id", arguments.id)]
+    metadata = [("worker_id", worker_id)]
     with channel(arguments.provision_endpoint) as runner:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(runner)
         info = service.GetProvisionInfo(beam_provision_api_pb2.GetProvisionInfoRequest(), metadata=metadata).info
@@ -117,7 +119,7 @@ def main():
         os.mkdir(staged)
         if info.dependencies:
             fetch(info.artifact_endpoint.url, metadata, info.dependencies, staged)
-        os.environ.update(harness_environment(arguments.id, info, folder))
+        os.environ.update(harness_environment(worker_id, info, folder))
 
         # Only now: what it reads from the environment is set.
         from apache_beam.runners.worker import sdk_worker_main

@@ -19,6 +19,9 @@ use std::process::Command;
 
 use prost_reflect::{DescriptorError, DescriptorPool};
 
+use crate::cargo::repository;
+use crate::environment;
+
 /// Imports every generated module of the installed package, and writes one line with the version of Beam followed by
 /// the serialized set, imports first (the order that `descriptor.proto` asks for).
 const DUMP: &str = r#"
@@ -99,14 +102,9 @@ pub(crate) fn run(args: &Args) -> Result<(), ProtosError> {
     if args.check { check(&out, &texts) } else { write(&out, &texts) }
 }
 
-/// The root of the repository that this task belongs to.
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The interpreter with `apache-beam`: named by the environment, else the one that the project makes itself.
 fn python() -> PathBuf {
-    std::env::var_os("PURLIN_TEST_PYTHON")
+    std::env::var_os(environment::PYTHON_VARIABLE)
         .filter(|path: &OsString| !path.is_empty())
         .map_or_else(|| repository().join(".env/bin/python"), PathBuf::from)
 }
