@@ -1,4 +1,4 @@
-//! The pipeline of a program, without running it: a server that takes it at Prepare and says so.
+//! What a program submits, without running it: a server that takes it at Prepare and says so.
 //!
 //! ```text
 //!   COMMAND ─Prepare─► capturing server ─► pipeline
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use purlin_job_server::{Mode, Server, ServerConfig};
-use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::job_management::v1 as jobpb;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ use crate::sdk;
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `command` until it submits a pipeline.
-pub(crate) fn pipeline_of(command: &[String]) -> Result<pb::Pipeline, Failure> {
+pub(crate) fn submission_of(command: &[String]) -> Result<jobpb::PrepareJobRequest, Failure> {
     let sdk = sdk::detect(command).ok_or_else(|| {
         Failure::Usage(format!(
             "cannot tell which SDK `{}` uses; name a file that holds its pipeline instead",
@@ -47,8 +47,8 @@ pub(crate) fn pipeline_of(command: &[String]) -> Result<pb::Pipeline, Failure> {
 async fn capture(
     command: &[String],
     endpoint: &str,
-    captured: &mut mpsc::UnboundedReceiver<purlin_proto::job_management::v1::PrepareJobRequest>,
-) -> Result<pb::Pipeline, Failure> {
+    captured: &mut mpsc::UnboundedReceiver<jobpb::PrepareJobRequest>,
+) -> Result<jobpb::PrepareJobRequest, Failure> {
     let name = command.first().map_or("", String::as_str);
     // The program's own output would stand in the middle of ours; it is shown only if no pipeline comes.
     let mut child = Command::new(name)
@@ -77,9 +77,9 @@ async fn capture(
         // An error means that it has ended by itself.
         let _ = child.start_kill();
     }
-    match request.and_then(|request| request.pipeline) {
-        Some(pipeline) => Ok(pipeline),
-        None => Err(Failure::Failed(format!(
+    match request {
+        Some(request) if request.pipeline.is_some() => Ok(request),
+        Some(_) | None => Err(Failure::Failed(format!(
             "`{}` submitted no pipeline; it says:\n{}",
             command.join(" "),
             String::from_utf8_lossy(&complaints).trim_end()

@@ -54,6 +54,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err, which passes by value")]
     pub(crate) fn failed(why: impl ToString) -> Self {
         Self::Failed(why.to_string())
     }

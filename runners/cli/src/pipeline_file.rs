@@ -28,12 +28,15 @@ fn parse(bytes: &[u8]) -> Result<pb::Pipeline, String> {
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     match first {
         None => Err("it is empty".to_owned()),
-        Some(b'{') => {
-            let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-            purlin_proto::json::decode(text).map_err(|error| error.to_string())
-        }
+        // A binary pipeline may begin with a brace too, so that what is no JSON gets a second chance.
+        Some(b'{') => parse_json(bytes).or_else(|why| pb::Pipeline::decode(bytes).map_err(|_| why)),
         Some(_) => pb::Pipeline::decode(bytes).map_err(|error| error.to_string()),
     }
+}
+
+fn parse_json(bytes: &[u8]) -> Result<pb::Pipeline, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    purlin_proto::json::decode(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -50,22 +50,19 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// Whether a file holds the mark with which the Go linker begins its build information.
+/// Whether a file holds the mark with which the Go linker begins its build information, which it aligns to 16 bytes.
 fn has_go_build_information(path: &Path) -> bool {
     const MARK: &[u8] = b"\xff Go buildinf:";
+    const ALIGNMENT: usize = 16;
     let Ok(mut file) = std::fs::File::open(path) else { return false };
-    let mut window = Vec::new();
-    let mut chunk = vec![0; 1 << 20];
+    let mut chunk = Vec::with_capacity(1 << 20);
     loop {
-        match file.read(&mut chunk) {
+        chunk.clear();
+        match file.by_ref().take(1 << 20).read_to_end(&mut chunk) {
             Ok(0) | Err(_) => return false,
-            Ok(read) => window.extend_from_slice(&chunk[..read]),
+            Ok(_) if chunk.chunks_exact(ALIGNMENT).any(|bytes| bytes.starts_with(MARK)) => return true,
+            Ok(_) => {}
         }
-        if window.windows(MARK.len()).any(|bytes| bytes == MARK) {
-            return true;
-        }
-        // The mark may stand across two chunks.
-        window.drain(..window.len().saturating_sub(MARK.len() - 1));
     }
 }
 
@@ -171,8 +168,8 @@ mod tests {
     fn a_go_binary_is_told_by_its_build_information() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wordcount");
-        let mut bytes = vec![0u8; (1 << 20) - 5];
-        bytes.extend_from_slice(b"\xff Go buildinf:");
+        let mut bytes = vec![0u8; (1 << 20) + 32];
+        bytes.extend_from_slice(b"\xff Go buildinf:\x08\x02");
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(detect(&[path.to_str().unwrap().to_owned()]), Some(Sdk::Go));
         std::fs::write(&path, b"#!/bin/sh\n").unwrap();

@@ -52,7 +52,18 @@ pub struct JobRuntime {
 pub fn start(runtime: JobRuntime) -> (JobControl, mpsc::UnboundedReceiver<JobEvent>) {
     let control = JobControl::new();
     let (events, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(Driver::drive(runtime, control.clone(), events));
+    let executors = runtime.executors.clone();
+    let driver = tokio::spawn(Driver::drive(runtime, control.clone(), events.clone()));
+    tokio::spawn(async move {
+        // The engine's own assertions stand in release builds: a broken one must end the job, workers and all, with a
+        // text, and leave other jobs alone.
+        if let Err(panicked) = driver.await {
+            executors.iter().for_each(|executor| executor.shutdown());
+            let why = format!("this job's driver broke, which is a bug in Purlin; please report it: {panicked}");
+            // Nobody listens if the job server has gone; then there is nobody to tell.
+            let _ = events.send(JobEvent::Ended(Outcome::Failed(why)));
+        }
+    });
     (control, receiver)
 }
 

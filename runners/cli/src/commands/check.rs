@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use purlin_backend::{BackendError, JobOptions};
-use purlin_plan::validate;
+use purlin_job_server::{CheckError, ServerConfig};
 use serde::Serialize;
 
 use crate::Execute;
@@ -17,7 +16,7 @@ use crate::terminal;
 pub(crate) struct Check {
     /// A serialized Pipeline, binary or JSON; `-` for standard input.
     file: Option<PathBuf>,
-    /// The runner that it should run on.
+    /// The runner that it should run on, unless it names one.
     #[arg(long, default_value = "direct", env = "PURLIN_RUNNER")]
     runner: String,
     /// Print JSON.
@@ -45,27 +44,27 @@ struct Reason {
 impl Execute for Check {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
-        let backend = registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?.clone();
-        let pipeline = Source::new(self.file, self.command)?.pipeline()?;
-        let checked = validate(pipeline)
-            .map_err(BackendError::Pipeline)
-            .and_then(|pipeline| backend.translate(&pipeline, &JobOptions::default()).map(drop));
+        registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+        let (pipeline, options) = Source::new(self.file, self.command)?.read()?;
+        let config = ServerConfig::new(registry, self.runner);
+        let checked = purlin_job_server::check(&config, &pipeline, &options);
         let problems = match &checked {
-            Ok(()) => Vec::new(),
-            Err(BackendError::Pipeline(problems)) => problems
+            Ok(_) => Vec::new(),
+            Err(CheckError::Invalid(problems) | CheckError::Unsupported(problems)) => problems
                 .iter()
                 .map(|it| Reason { place: it.place.clone(), what: it.what.clone(), fix: it.fix.clone() })
                 .collect(),
-            Err(BackendError::Option(option)) => {
-                vec![Reason { place: format!("--{}", option.name), what: option.to_string(), fix: String::new() }]
+            Err(why @ (CheckError::Option(_) | CheckError::Choice(_) | CheckError::Runner(_))) => {
+                vec![Reason { place: "pipeline options".to_owned(), what: why.to_string(), fix: String::new() }]
             }
         };
+        let runner = checked.as_ref().map_or(config.runner.as_str(), |checked| checked.runner);
         let can_run = checked.is_ok();
         if self.json {
-            terminal::print_json(&Verdict { runner: &self.runner, can_run, problems })?;
+            terminal::print_json(&Verdict { runner, can_run, problems })?;
         } else {
             match &checked {
-                Ok(()) => terminal::print(&format!("This pipeline can run on `{}`.\n", self.runner))?,
+                Ok(_) => terminal::print(&format!("This pipeline can run on `{runner}`.\n"))?,
                 Err(why) => terminal::print(&format!("{why}\n"))?,
             }
         }

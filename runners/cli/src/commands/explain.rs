@@ -46,7 +46,7 @@ struct Explained {
 
 impl Execute for Explain {
     fn execute(self) -> Result<Exit, Failure> {
-        let pipeline = Source::new(self.file, self.command)?.pipeline()?;
+        let (pipeline, _) = Source::new(self.file, self.command)?.read()?;
         let planned = validate(pipeline).and_then(|pipeline| plan(&pipeline)).map_err(Failure::failed)?;
         if self.json {
             terminal::print_json(&Explained { text: explain::text(&planned), dot: explain::dot(&planned) })?;
@@ -89,11 +89,14 @@ impl Source {
         }
     }
 
-    /// The pipeline.
-    pub(crate) fn pipeline(&self) -> Result<pb::Pipeline, Failure> {
+    /// The pipeline, and the options that came with it.
+    pub(crate) fn read(&self) -> Result<(pb::Pipeline, prost_types::Struct), Failure> {
         match self {
-            Self::File(path) => pipeline_file::read(path),
-            Self::Program(command) => crate::capture::pipeline_of(command),
+            Self::File(path) => Ok((pipeline_file::read(path)?, prost_types::Struct::default())),
+            Self::Program(command) => {
+                let submitted = crate::capture::submission_of(command)?;
+                Ok((submitted.pipeline.unwrap_or_default(), submitted.pipeline_options.unwrap_or_default()))
+            }
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The program that `purlin run` runs, and how it ends.
 
+use std::io::IsTerminal;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use purlin_job_server::{JobState, Server};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::display::Display;
@@ -64,6 +67,8 @@ impl Program {
     /// the second ends everything.
     pub(super) async fn watch(mut self, server: &Server, display: &Display) -> Result<Ended, Failure> {
         let mut interrupted = false;
+        let mut terminate = signal(SignalKind::terminate())
+            .map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))?;
         let status = loop {
             tokio::select! {
                 status = self.child.wait() => break status.map_err(|error| Failure::Failed(format!("lost the program: {error}")))?,
@@ -77,7 +82,16 @@ impl Program {
                         interrupted = true;
                         display.printer().line("purlin: cancelling; press Ctrl-C again to end at once");
                         server.cancel_jobs("Ctrl-C was pressed");
+                        // A terminal has told the program too; whoever sent us the signal has not.
+                        if !std::io::stdin().is_terminal() {
+                            self.forward(Signal::INT);
+                        }
                     }
+                }
+                _ = terminate.recv() => {
+                    interrupted = true;
+                    server.cancel_jobs("purlin run was told to end (SIGTERM)");
+                    self.forward(Signal::TERM);
                 }
             }
         };
@@ -93,6 +107,16 @@ impl Program {
             }
         }
         Ok(Ended::Program(code))
+    }
+}
+
+impl Program {
+    fn forward(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // An error means that it has ended by itself.
+            let _ = kill_process(pid, signal);
+        }
     }
 }
 
