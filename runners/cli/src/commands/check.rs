@@ -47,7 +47,7 @@ impl Execute for Check {
         registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let (pipeline, options) = Source::new(self.file, self.command)?.read()?;
         let config = ServerConfig::new(registry, self.runner);
-        let checked = purlin_job_server::check(&config, &pipeline, &options);
+        let checked = purlin_job_server::check(&config, pipeline, &options);
         let problems = match &checked {
             Ok(_) => Vec::new(),
             Err(CheckError::Invalid(problems) | CheckError::Unsupported(problems)) => problems
