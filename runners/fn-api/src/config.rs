@@ -1,0 +1,40 @@
+//! The bounds of the Fn API, each with a name.
+
+use std::time::Duration;
+
+/// What gRPC clients can send in one message: 2 GiB − 1.
+pub const MESSAGE_SIZE_MAX: usize = (1 << 31) - 1;
+
+/// What a server may do for its jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FnApiConfig {
+    /// How large a message may be, on every service and client.
+    pub message_size_max: usize,
+    /// Whether jobs may have commands of theirs started as workers on this machine.
+    pub process_environments: bool,
+}
+
+impl Default for FnApiConfig {
+    fn default() -> Self {
+        Self { message_size_max: MESSAGE_SIZE_MAX, process_environments: true }
+    }
+}
+
+/// How patient a server is with workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// How long a worker may take from its start until its control stream opens. A container's boot program installs
+    /// packages in that time.
+    pub connect_timeout: Duration,
+    /// How long a worker may take for each step of its end: to be told, to leave by itself, to obey a signal.
+    pub stop_timeout: Duration,
+    /// How many workers of an environment may be lost in a row, without a bundle finished between, until the job is
+    /// given up.
+    pub losses_max: u32,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(60), stop_timeout: Duration::from_secs(5), losses_max: 3 }
+    }
+}

@@ -1,0 +1,196 @@
+//! PROCESS: a command on this machine, in a process group of its own, which ends with the job.
+//!
+//! ```text
+//!   command --id=… --provision_endpoint=…     stdout, stderr ─► messages of the job; the last lines are kept
+//!   end: control stream closed ─► leaves by itself? ─► SIGTERM to the group ─► SIGKILL to the group
+//! ```
+//! Both outputs are read to their ends: a pipe that nobody reads would stop the worker when it is full.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use purlin_backend::{Importance, JobMessage, Reporter};
+use purlin_model::ids::WorkerId;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::last_lines::LastLines;
+use super::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
+use crate::lock::lock;
+
+/// How long the output of a process that has ended may take to arrive: a child of it may hold the pipe.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    command: String,
+    env: BTreeMap<String, String>,
+}
+
+impl Process {
+    pub(super) fn new(command: String, env: BTreeMap<String, String>) -> Self {
+        Self { command, env }
+    }
+
+    fn spawn(&self, place: &WorkerPlace) -> Result<Box<dyn LaunchedWorker>, LaunchError> {
+        let mut command = Command::new(&self.command);
+        command
+            .arg(format!("--id={}", place.worker))
+            .arg(format!("--provision_endpoint={}", place.endpoint))
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            // A backstop only: the group is ended by stop().
+            .kill_on_drop(true);
+        let failed = |source: io::Error| LaunchError::Command { command: self.command.clone(), source };
+        let mut child = command.spawn().map_err(failed)?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let stderr = Arc::new(Mutex::new(LastLines::default()));
+        let drained = watch::Sender::new(0);
+        let drains = drained.subscribe();
+        if let Some(pipe) = child.stdout.take() {
+            tokio::spawn(drain(pipe, Arc::default(), place.worker.clone(), place.reporter.clone(), drained.clone()));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            tokio::spawn(drain(pipe, stderr.clone(), place.worker.clone(), place.reporter.clone(), drained));
+        }
+        let (exit, exited) = watch::channel(None);
+        tokio::spawn(reap(child, group, exit));
+        Ok(Box::new(ProcessWorker { group, stderr, drains, exited }))
+    }
+}
+
+impl EnvironmentLauncher for Process {
+    fn description(&self) -> String {
+        format!("command `{}`", self.command)
+    }
+
+    fn launch(&self, place: WorkerPlace) -> BoxFuture<'static, Result<Box<dyn LaunchedWorker>, LaunchError>> {
+        std::future::ready(self.spawn(&place)).boxed()
+    }
+}
+
+async fn drain(
+    mut pipe: impl AsyncRead + Unpin,
+    lines: Arc<Mutex<LastLines>>,
+    worker: WorkerId,
+    reporter: Reporter,
+    drained: watch::Sender<u32>,
+) {
+    let tell = |line: &str| {
+        tracing::debug!(%worker, "{line}");
+        // Prints of the user's code among them, so that they can be seen, but not by default.
+        reporter.message(JobMessage::now(Importance::Detailed, format!("{worker}: {line}")));
+    };
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        match pipe.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => lock(&lines).take(&buffer[..length], tell),
+        }
+    }
+    lock(&lines).finish(tell);
+    drained.send_modify(|count| *count += 1);
+}
+
+/// Waits for the end of the process, and ends what it may have left in its group.
+async fn reap(mut child: Child, group: Option<Pid>, exit: watch::Sender<Option<Result<ExitStatus, String>>>) {
+    let status = child.wait().await.map_err(|error| error.to_string());
+    signal(group, Signal::KILL);
+    exit.send_replace(Some(status));
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    // An error means that there is nobody left to hear it.
+    let _ = group.map(|group| kill_process_group(group, signal));
+}
+
+#[derive(Debug)]
+struct ProcessWorker {
+    /// The group has the id of its first process.
+    group: Option<Pid>,
+    stderr: Arc<Mutex<LastLines>>,
+    /// How many of its two outputs have ended.
+    drains: watch::Receiver<u32>,
+    exited: watch::Receiver<Option<Result<ExitStatus, String>>>,
+}
+
+impl ProcessWorker {
+    async fn exit(&mut self) -> String {
+        match self.exited.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(status))) => status.to_string(),
+            Ok(Some(Err(error))) => error.clone(),
+            Ok(None) | Err(_) => "nobody knows how".to_owned(),
+        }
+    }
+
+    fn has_exited(&self) -> bool {
+        self.exited.borrow().is_some()
+    }
+
+    async fn words(&mut self) -> String {
+        if self.has_exited() {
+            // What it wrote last may still be on its way. If time runs out, what has come must do.
+            let _ = timeout(OUTPUT_PATIENCE, self.drains.wait_for(|drains| *drains == 2)).await;
+        }
+        let stderr = lock(&self.stderr);
+        let lines: Vec<_> = stderr.lines().collect();
+        if lines.is_empty() {
+            return "; it wrote nothing to stderr".to_owned();
+        }
+        format!("; its last lines on stderr:\n{}", lines.join("\n"))
+    }
+}
+
+impl LaunchedWorker for ProcessWorker {
+    fn ended(&mut self) -> BoxFuture<'_, String> {
+        self.exit().boxed()
+    }
+
+    fn last_words(&mut self) -> BoxFuture<'_, String> {
+        self.words().boxed()
+    }
+
+    fn post_mortem(&mut self, patience: Duration) -> BoxFuture<'_, String> {
+        async move {
+            let how = match timeout(patience, self.exit()).await {
+                Ok(how) => format!(" ({how})"),
+                Err(_) => String::new(),
+            };
+            how + &self.words().await
+        }
+        .boxed()
+    }
+
+    fn stop(
+        mut self: Box<Self>,
+        patience: Duration,
+        close_control: Box<dyn FnOnce() -> bool + Send>,
+    ) -> BoxFuture<'static, ()> {
+        async move {
+            // Who was connected leaves when the control stream ends; who was not does not know that he should.
+            if close_control() && timeout(patience, self.exit()).await.is_ok() {
+                return;
+            }
+            for next in [Signal::TERM, Signal::KILL] {
+                if !self.has_exited() {
+                    signal(self.group, next);
+                }
+                if timeout(patience, self.exit()).await.is_ok() {
+                    return;
+                }
+            }
+            tracing::warn!(group = ?self.group, "a worker's process does not end, although it was killed");
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,76 @@
+//! BeamFnLogging: what workers log becomes messages of their job.
+//!
+//! A worker's errors are warnings here: SDKs take any message of importance ERROR for the reason of a failure, and that
+//! reason comes with the failed bundle. The stream outlives bundles and the control stream.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use purlin_backend::{Importance, JobMessage};
+use purlin_proto::fn_execution::v1 as fnpb;
+use purlin_proto::fn_execution::v1::beam_fn_logging_server::BeamFnLogging;
+use purlin_proto::fn_execution::v1::log_entry::severity::Enum as Severity;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::hub::FnApi;
+use crate::worker::Worker;
+
+#[derive(Debug)]
+pub(crate) struct LoggingApi(pub(crate) Arc<FnApi>);
+
+#[tonic::async_trait]
+impl BeamFnLogging for LoggingApi {
+    type LoggingStream = BoxStream<'static, Result<fnpb::LogControl, Status>>;
+
+    async fn logging(
+        &self,
+        request: Request<Streaming<fnpb::log_entry::List>>,
+    ) -> Result<Response<Self::LoggingStream>, Status> {
+        let worker = self.0.caller(request.metadata())?;
+        // Nothing is ever sent: the stream of answers is the loop that reads, and ends with what it reads.
+        let control = request.into_inner().filter_map(move |list| {
+            for entry in list.map(|list| list.log_entries).unwrap_or_default() {
+                worker.reporter.message(message(entry, &worker));
+            }
+            std::future::ready(None)
+        });
+        Ok(Response::new(Box::pin(control)))
+    }
+}
+
+fn message(entry: fnpb::LogEntry, worker: &Worker) -> JobMessage {
+    let importance = importance(entry.severity());
+    let time = entry.timestamp.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
+    let mut text = entry.message;
+    if !entry.trace.is_empty() && !text.contains(entry.trace.trim_end()) {
+        text.push('\n');
+        text.push_str(&entry.trace);
+    }
+    if let Some(name) = worker.unique_name(&entry.transform_id) {
+        text = format!("{name}: {text}");
+    }
+    JobMessage { importance, time, text }
+}
+
+fn importance(severity: Severity) -> Importance {
+    match severity {
+        Severity::Trace | Severity::Debug => Importance::Debug,
+        Severity::Unspecified | Severity::Info | Severity::Notice => Importance::Basic,
+        Severity::Warn | Severity::Error | Severity::Critical => Importance::Warning,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_entry_of_a_worker_is_taken_for_the_reason_of_a_failure() {
+        for number in 0..=7 {
+            let severity = Severity::try_from(number).unwrap();
+            assert!(importance(severity) < Importance::Error, "{severity:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The workers of one environment of one job, and the bundles that they share.
+//!
+//! ```text
+//!   start ─► a worker with a free slot ─► assign, feed      joined, left ─► Event::Workers
+//!        └─► waiting ─dispatch─┘                            finalize ─► the worker that ran the bundle
+//! ```
+//! Any number of launchers may feed it with workers, while the job runs too. Does not know how workers are started.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use purlin_backend::Reporter;
+use purlin_engine::core::action::BundleId;
+use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::stage::EnvIndex;
+use purlin_model::ids::EnvironmentId;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::FnApi;
+use crate::ids::InstructionId;
+use crate::input::feed;
+use crate::job::JobContext;
+use crate::lock::lock;
+use crate::process_bundle::BundleRun;
+use crate::worker::Worker;
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) hub: Arc<FnApi>,
+    pub(crate) job: Arc<JobContext>,
+    pub(crate) env: EnvIndex,
+    pub(crate) environment: EnvironmentId,
+    /// How many bundles one worker runs at once.
+    slots_each: usize,
+    members: Mutex<Members>,
+    /// Workers lost since the last bundle that finished.
+    losses: AtomicU32,
+    /// Cancelled when the job lets its workers go.
+    pub(crate) stop: CancellationToken,
+    launched: OnceLock<Launched>,
+}
+
+/// What is known since the launch.
+#[derive(Debug)]
+struct Launched {
+    reporter: Reporter,
+    runtime: Handle,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    workers: Vec<Arc<Worker>>,
+    /// Bundles without a worker: it was lost while the engine handed them out.
+    waiting: VecDeque<Arc<BundleRun>>,
+    /// Bundles whose worker waits to hear that they are committed.
+    finalizing: BTreeMap<BundleId, (Weak<Worker>, InstructionId)>,
+}
+
+impl Pool {
+    pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, slots_each: usize) -> Arc<Self> {
+        Arc::new(Self {
+            hub: hub.clone(),
+            job: job.clone(),
+            env,
+            environment: job.job.plan.environments[env.index()].id.clone(),
+            slots_each,
+            members: Mutex::default(),
+            losses: AtomicU32::new(0),
+            stop: CancellationToken::new(),
+            launched: OnceLock::new(),
+        })
+    }
+
+    /// Must be called once, in a tokio runtime, before anything else happens here. False if it was called before.
+    pub(crate) fn launch(&self, reporter: &Reporter) -> bool {
+        self.launched.set(Launched { reporter: reporter.clone(), runtime: Handle::current() }).is_ok()
+    }
+
+    fn reporter(&self) -> Option<&Reporter> {
+        self.launched.get().map(|launched| &launched.reporter)
+    }
+
+    /// The job cannot go on without this environment.
+    pub(crate) fn broken(&self, why: String) {
+        if let Some(reporter) = self.reporter() {
+            reporter.event(Event::Broken { why });
+        }
+    }
+
+    /// A worker is up, perhaps again.
+    pub(crate) fn joined(&self, worker: &Arc<Worker>) {
+        {
+            let mut members = lock(&self.members);
+            if !members.workers.iter().any(|member| member.id == worker.id) {
+                members.workers.push(worker.clone());
+            }
+            self.tell_slots(&members);
+        }
+        self.dispatch();
+    }
+
+    /// A worker is gone.
+    pub(crate) fn left(&self, worker: &Worker) {
+        let mut members = lock(&self.members);
+        let before = members.workers.len();
+        members.workers.retain(|member| member.id != worker.id);
+        if members.workers.len() < before {
+            self.tell_slots(&members);
+        }
+    }
+
+    /// Under the lock of `members`, so that the engine hears of changes in their order.
+    fn tell_slots(&self, members: &Members) {
+        if let Some(reporter) = self.reporter() {
+            reporter.event(Event::Workers { env: self.env, slots: (members.workers.len() * self.slots_each) as u32 });
+        }
+    }
+
+    /// Runs a bundle as soon as a worker has a free slot.
+    pub(crate) fn submit(&self, run: Arc<BundleRun>) {
+        lock(&self.members).waiting.push_back(run);
+        if self.stop.is_cancelled() { self.abort_waiting() } else { self.dispatch() }
+    }
+
+    /// Gives waiting bundles to workers with free slots.
+    pub(crate) fn dispatch(&self) {
+        loop {
+            let next = {
+                let mut members = lock(&self.members);
+                members.waiting.retain(|run| run.is_live());
+                let free = members.workers.iter().map(|worker| (worker.load(), worker));
+                // The least loaded; among equals the one that was there first, whose caches are warm.
+                let free = free.filter(|(load, _)| *load < self.slots_each).min_by_key(|(load, _)| *load);
+                let Some(worker) = free.map(|(_, worker)| worker.clone()) else { return };
+                let Some(run) = members.waiting.pop_front() else { return };
+                run.run_in(&worker);
+                // Under the lock, so that nobody else gives the same slot away.
+                worker.assign(&run).map(|elements| (run.clone(), elements)).map_err(|why| (run, why))
+            };
+            match (next, self.launched.get()) {
+                (Ok((run, elements)), Some(launched)) => {
+                    let message_size_max = self.hub.config.message_size_max;
+                    launched.runtime.spawn_blocking(move || feed(&run, &elements, message_size_max));
+                }
+                (Ok((run, _)), None) => run.fail(Failure::Aborted),
+                (Err((run, why)), _) => run.fail(why),
+            }
+        }
+    }
+
+    /// A bundle has finished well, so that its workers are no hopeless case.
+    pub(crate) fn bundle_finished(&self) {
+        self.losses.store(0, Ordering::Relaxed);
+    }
+
+    /// One more worker is lost; returns how many since the last bundle that finished.
+    pub(crate) fn count_loss(&self) -> u32 {
+        self.losses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A worker waits to hear that a bundle is committed.
+    pub(crate) fn will_finalize(&self, bundle: BundleId, worker: &Arc<Worker>, instruction: &InstructionId) {
+        lock(&self.members).finalizing.insert(bundle, (Arc::downgrade(worker), instruction.clone()));
+    }
+
+    /// A bundle is committed.
+    pub(crate) fn finalize(&self, bundle: BundleId) {
+        let finalizing = lock(&self.members).finalizing.remove(&bundle);
+        if let Some((worker, instruction)) = finalizing
+            && let Some(worker) = worker.upgrade()
+        {
+            worker.finalize(&instruction);
+        }
+    }
+
+    /// Lets all workers go: those who look after them see it.
+    pub(crate) fn shutdown(&self) {
+        self.stop.cancel();
+        self.abort_waiting();
+    }
+
+    fn abort_waiting(&self) {
+        let waiting = std::mem::take(&mut lock(&self.members).waiting);
+        waiting.into_iter().for_each(|run| run.fail(Failure::Aborted));
+    }
+}

@@ -1,0 +1,384 @@
+//! The life of one bundle in a worker.
+//!
+//! ```text
+//!   new ─► (waits for a worker) ─► registered ─► request sent ─► elements fed ══► worker
+//!     response ┐
+//!     outputs ─┼─► open: is everything here? ─► finish: BundleFinished
+//!     splits ──┘          └─► fail: BundleFailed, everything dropped
+//! ```
+//! A bundle is whole when it has the response, the terminator of every sink and family of timers, and the answer to
+//! every split: these come over streams that know nothing of each other. Exactly one event comes out of it, because
+//! whoever takes `open` out of its place sends that event, and nobody else can.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Instant;
+
+use purlin_backend::{BatchReader, BundleIo, Reporter, RunningBundle};
+use purlin_engine::core::action::{BundleDraft, BundleId};
+use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::stage::OutputId;
+use purlin_engine::data::{LaneWriter, WriteError};
+use purlin_engine::store::{SideStore, StateView};
+use purlin_model::time::{Millis, ProcessingTime};
+use purlin_proto::fn_execution::v1 as fnpb;
+use purlin_proto::fn_execution::v1::instruction_request::Request;
+use purlin_proto::fn_execution::v1::instruction_response::Response;
+
+use crate::descriptor::StageDescriptor;
+use crate::ids::InstructionId;
+use crate::lock::lock;
+use crate::pool::Pool;
+use crate::residual;
+use crate::split::InputLedger;
+use crate::worker::Worker;
+
+/// An element may stand in several messages, up to this size.
+const CARRY_BYTES_MAX: usize = 1 << 30;
+
+/// One bundle, from its start to its end.
+#[derive(Debug)]
+pub(crate) struct BundleRun {
+    pub(crate) instruction: InstructionId,
+    pub(crate) bundle: BundleId,
+    pub(crate) stage: Arc<StageDescriptor>,
+    pub(crate) sides: Arc<dyn SideStore>,
+    /// State of the bundle's keys; taken when the bundle ends.
+    pub(crate) state: Mutex<Option<Box<dyn StateView>>>,
+    pub(crate) reporter: Reporter,
+    began: ProcessingTime,
+    started: Instant,
+    pool: Weak<Pool>,
+    worker: OnceLock<Weak<Worker>>,
+    input: Mutex<Option<BatchReader>>,
+    /// Elements at this position and behind belong to somebody else: a split gave them back.
+    input_end: AtomicU64,
+    live: AtomicBool,
+    /// `None` when the bundle has ended.
+    open: Mutex<Option<Open>>,
+}
+
+/// What a bundle has gathered so far.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) out: LaneWriter,
+    /// The beginning of an element whose end has not arrived.
+    carry: BTreeMap<OutputId, Vec<u8>>,
+    awaited: BTreeSet<Terminator>,
+    response: Option<fnpb::ProcessBundleResponse>,
+    pub(crate) input: InputLedger,
+    /// How many splits have been asked for and not been answered.
+    pub(crate) splits_awaited: u32,
+    /// Whether metrics have been asked for and not been told.
+    pub(crate) progress_awaited: bool,
+}
+
+/// What tells that a worker has sent everything.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Terminator {
+    Sink(String),
+    Timers(String, String),
+}
+
+impl BundleRun {
+    pub(crate) fn new(
+        instruction: InstructionId,
+        stage: Arc<StageDescriptor>,
+        draft: BundleDraft,
+        io: BundleIo,
+        reporter: &Reporter,
+        pool: &Arc<Pool>,
+    ) -> Arc<Self> {
+        let sinks = stage.sinks.keys().cloned().map(Terminator::Sink);
+        let timers = stage.timer_families.iter().cloned().map(|(of, family)| Terminator::Timers(of, family));
+        let open = Open {
+            out: io.out,
+            carry: BTreeMap::new(),
+            awaited: sinks.chain(timers).collect(),
+            response: None,
+            splits_awaited: 0,
+            progress_awaited: false,
+            input: InputLedger::new(draft.input),
+        };
+        Arc::new(Self {
+            instruction,
+            bundle: draft.id,
+            sides: io.sides,
+            state: Mutex::new(Some(io.state)),
+            reporter: reporter.clone(),
+            began: draft.now,
+            started: Instant::now(),
+            pool: Arc::downgrade(pool),
+            worker: OnceLock::new(),
+            input: Mutex::new(Some(io.input)),
+            input_end: AtomicU64::new(open.input.end()),
+            live: AtomicBool::new(true),
+            open: Mutex::new(Some(open)),
+            stage,
+        })
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Elements at this position and behind are not to be sent any more.
+    pub(crate) fn input_end(&self) -> u64 {
+        self.input_end.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_input_end(&self, end: u64) {
+        self.input_end.store(end, Ordering::Relaxed);
+    }
+
+    /// The input, once.
+    pub(crate) fn take_input(&self) -> Option<BatchReader> {
+        lock(&self.input).take()
+    }
+
+    /// The job's clock: what it was when the bundle began, and the time since.
+    pub(crate) fn clock(&self) -> ProcessingTime {
+        self.began + Millis(self.started.elapsed().as_millis() as i64)
+    }
+
+    /// Names the worker that it runs in; the first stays.
+    pub(crate) fn run_in(&self, worker: &Arc<Worker>) {
+        // A bundle is given to one worker only.
+        let _ = self.worker.set(Arc::downgrade(worker));
+    }
+
+    pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
+        self.worker.get()?.upgrade()
+    }
+
+    /// The request that begins it.
+    pub(crate) fn request(&self) -> fnpb::InstructionRequest {
+        let request = fnpb::ProcessBundleRequest {
+            process_bundle_descriptor_id: self.stage.proto.id.clone(),
+            ..fnpb::ProcessBundleRequest::default()
+        };
+        fnpb::InstructionRequest {
+            instruction_id: self.instruction.as_str().to_owned(),
+            request: Some(Request::ProcessBundle(request)),
+        }
+    }
+
+    /// Does something with what the bundle has gathered, unless it has ended.
+    pub(crate) fn while_open<T>(&self, act: impl FnOnce(&mut Open) -> T) -> Option<T> {
+        lock(&self.open).as_mut().map(act)
+    }
+
+    /// A worker's answer to the request.
+    pub(crate) fn on_response(&self, response: fnpb::InstructionResponse) {
+        // A failed answer of the Go SDK carries a dummy beside the error, so the error is looked at first.
+        if !response.error.is_empty() {
+            self.fail(Failure::User(response.error));
+            return;
+        }
+        let Some(Response::ProcessBundle(mut answer)) = response.response else {
+            let text =
+                format!("the worker answered the request for a bundle of `{}` with something else", self.stage.name);
+            self.fail(Failure::Garbage(text));
+            return;
+        };
+        let embedded = answer.elements.take().unwrap_or_default();
+        self.while_open(|open| open.response = Some(answer));
+        embedded.timers.iter().for_each(|timers| self.take_timers(timers));
+        embedded.data.iter().for_each(|data| self.take_data(data));
+        self.try_finish();
+    }
+
+    /// Elements of one sink.
+    pub(crate) fn take_data(&self, data: &fnpb::elements::Data) {
+        let Some(output) = self.stage.sinks.get(&data.transform_id).copied() else {
+            self.fail(Failure::Garbage(format!(
+                "the worker sent elements of `{}`, which is no output of stage `{}`",
+                data.transform_id, self.stage.name
+            )));
+            return;
+        };
+        let written = self.while_open(|open| {
+            open.write(output, &data.data)?;
+            if data.is_last {
+                open.finish_output(output)?;
+                open.awaited.remove(&Terminator::Sink(data.transform_id.clone()));
+            }
+            Ok::<_, WriteError>(())
+        });
+        match written {
+            Some(Err(error)) => self.fail(Failure::Garbage(format!("a worker running `{}`: {error}", self.stage.name))),
+            Some(Ok(())) if data.is_last => self.try_finish(),
+            Some(Ok(())) | None => {}
+        }
+    }
+
+    /// Timers of one family.
+    pub(crate) fn take_timers(&self, timers: &fnpb::elements::Timers) {
+        if !timers.timers.is_empty() {
+            let name = self.stage.unique_name(&timers.transform_id).unwrap_or(&timers.transform_id);
+            self.fail(Failure::Garbage(format!(
+                "transform `{name}` set a timer of family `{}`, and this version of Purlin does not fire timers; \
+                 remove the timer from the DoFn",
+                timers.timer_family_id
+            )));
+            return;
+        }
+        if timers.is_last {
+            let terminator = Terminator::Timers(timers.transform_id.clone(), timers.timer_family_id.clone());
+            self.while_open(|open| open.awaited.remove(&terminator));
+            self.try_finish();
+        }
+    }
+
+    /// Finishes the bundle if it is whole.
+    pub(crate) fn try_finish(&self) {
+        let metrics = {
+            let mut place = lock(&self.open);
+            let Some(open) = place.as_mut() else { return };
+            let Some(response) = open.response.as_mut().filter(|_| open.awaited.is_empty() && open.splits_awaited == 0)
+            else {
+                return;
+            };
+            // Metrics count when their bundle does, so what their short ids mean must be known by then.
+            let metrics = match self.worker() {
+                Some(worker) => {
+                    worker.short_ids.delta(&worker.job.job.plan, &response.monitoring_infos, &response.monitoring_data)
+                }
+                None => Ok(Vec::new()),
+            };
+            match metrics {
+                Ok(metrics) => place.take().map(|open| (open, metrics)),
+                Err(unknown) => {
+                    if let Some(worker) = self.worker().filter(|_| !unknown.is_empty()) {
+                        worker.ask_metrics(unknown);
+                    }
+                    None
+                }
+            }
+        };
+        if let Some((open, metrics)) = metrics {
+            self.reporter.metrics(self.bundle, metrics);
+            self.finish(open);
+        }
+    }
+
+    fn finish(&self, open: Open) {
+        self.live.store(false, Ordering::Relaxed);
+        let state = lock(&self.state).take();
+        let event = match self.result(open, state) {
+            Ok(result) => {
+                if let (true, Some(pool), Some(worker)) = (result.wants_finalize, self.pool.upgrade(), self.worker()) {
+                    pool.will_finalize(self.bundle, &worker, &self.instruction);
+                }
+                if let Some(pool) = self.pool.upgrade() {
+                    pool.bundle_finished();
+                }
+                Event::BundleFinished { bundle: self.bundle, result }
+            }
+            Err(why) => Event::BundleFailed { bundle: self.bundle, why },
+        };
+        self.leave(event);
+    }
+
+    fn result(&self, mut open: Open, state: Option<Box<dyn StateView>>) -> Result<BundleResult, Failure> {
+        let Some(response) = open.response.take() else {
+            return Err(Failure::Garbage("a bundle ended without a response; this is a bug in Purlin".to_owned()));
+        };
+        let mut residuals = Vec::new();
+        for root in &response.residual_roots {
+            residuals.push(residual::of_root(self, &mut open.out, root)?);
+        }
+        let elements_in = open.input.end();
+        let unkept = |error: purlin_engine::store::StoreError| Failure::Garbage(error.to_string());
+        let (outputs, totals) = open.out.finish().map_err(unkept)?;
+        let (delta, summaries) = state.map(|state| state.finish()).unzip();
+        let stats = BundleStats {
+            elements_in,
+            elements_out: totals.elements,
+            bytes_out: totals.bytes,
+            duration_us: self.started.elapsed().as_micros() as u64,
+        };
+        Ok(BundleResult {
+            outputs,
+            delta,
+            summaries: summaries.unwrap_or_default(),
+            residuals,
+            wants_finalize: response.requires_finalization,
+            stats,
+        })
+    }
+
+    /// Ends the bundle badly, unless it has ended. Nothing of it counts.
+    pub(crate) fn fail(&self, why: Failure) {
+        let Some(open) = lock(&self.open).take() else { return };
+        self.live.store(false, Ordering::Relaxed);
+        drop(open);
+        drop(lock(&self.state).take());
+        self.leave(Event::BundleFailed { bundle: self.bundle, why });
+    }
+
+    fn leave(&self, event: Event) {
+        drop(self.take_input());
+        // The slot is free before the engine hears of it, and may fill it.
+        if let Some(worker) = self.worker() {
+            worker.release(&self.instruction);
+        }
+        self.reporter.event(event);
+    }
+}
+
+impl Open {
+    fn write(&mut self, output: OutputId, bytes: &[u8]) -> Result<(), WriteError> {
+        let carry = self.carry.entry(output).or_default();
+        if carry.is_empty() {
+            let taken = self.out.write_prefix(output, bytes)?;
+            carry.extend_from_slice(&bytes[taken..]);
+            return Ok(());
+        }
+        carry.extend_from_slice(bytes);
+        let taken = self.out.write_prefix(output, carry)?;
+        carry.drain(..taken);
+        if carry.len() > CARRY_BYTES_MAX { self.finish_output(output) } else { Ok(()) }
+    }
+
+    /// Nothing more comes for an output, so that no element may be without its end.
+    fn finish_output(&mut self, output: OutputId) -> Result<(), WriteError> {
+        match self.carry.remove(&output) {
+            Some(rest) if !rest.is_empty() => self.out.write_frame(output, &rest),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// What the driver holds of a bundle.
+#[derive(Debug)]
+pub(crate) struct RunningInWorker(pub(crate) Arc<BundleRun>);
+
+impl RunningBundle for RunningInWorker {
+    fn split(&self, fraction: f64) {
+        self.0.ask_split(fraction);
+    }
+
+    fn progress(&self) {
+        self.0.ask_progress();
+    }
+
+    fn abort(&self) {
+        self.0.fail(Failure::Aborted);
+    }
+}
+
+/// A bundle that never began: its stage cannot be told to workers.
+#[derive(Debug)]
+pub(crate) struct NeverBegan;
+
+impl RunningBundle for NeverBegan {
+    fn split(&self, _fraction: f64) {}
+
+    fn progress(&self) {}
+
+    fn abort(&self) {}
+}

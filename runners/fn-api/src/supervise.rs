@@ -1,0 +1,143 @@
+//! Keeps one worker of an environment alive, from its start to its end, and starts another when it is lost.
+//!
+//! ```text
+//!   launch ─► connects in time? ─► up ─► lost ─► post-mortem ─► bundles fail with what is known ─► launch
+//!      └─no──────┴─► broken: the job ends                └─ too many in a row ─► broken
+//!   stop, at any time ─► finalized? ─► told to leave ─► gone
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use purlin_backend::Reporter;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::environment::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
+use crate::hub::Tending;
+use crate::pool::Pool;
+use crate::worker::{Phase, Worker};
+
+/// How the life of one worker ended.
+enum End {
+    /// The job let it go.
+    Stopped,
+    /// It was lost.
+    Lost,
+    /// The job must end, for this reason.
+    Broken(String),
+}
+
+/// Ends when the job lets its workers go, or cannot have any.
+pub(crate) async fn supervise(
+    pool: Arc<Pool>,
+    launcher: Arc<dyn EnvironmentLauncher>,
+    reporter: Reporter,
+    _tending: Tending,
+) {
+    loop {
+        let worker = Worker::expect(&pool.hub, &pool, &reporter);
+        let end = live(&pool, &*launcher, &worker).await;
+        worker.dismiss();
+        match end {
+            End::Stopped => return,
+            End::Lost => {}
+            End::Broken(why) => return pool.broken(why),
+        }
+    }
+}
+
+async fn live(pool: &Pool, launcher: &dyn EnvironmentLauncher, worker: &Arc<Worker>) -> End {
+    let limits = pool.hub.limits;
+    let place = || format!("environment `{}` ({})", pool.environment, launcher.description());
+    let mut launched = match launch(pool, launcher, worker).await {
+        None => return End::Stopped,
+        Some(Err(error)) => return End::Broken(format!("cannot start a worker of {}: {error}", place())),
+        Some(Ok(launched)) => launched,
+    };
+    let mut phase = worker.phase();
+    tokio::select! {
+        () = pool.stop.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
+        connected = timeout(limits.connect_timeout, connected(&mut phase)) => {
+            if connected.is_err() {
+                let words = launched.last_words().await;
+                let why = format!(
+                    "a worker of {} did not connect to {} within {} seconds{words}",
+                    place(), pool.job.endpoint, limits.connect_timeout.as_secs_f32(),
+                );
+                stop(worker, launched, limits.stop_timeout).await;
+                return End::Broken(why);
+            }
+        }
+        how = launched.ended() => {
+            let words = launched.last_words().await;
+            let why = format!("a worker of {} ended before it connected: {how}{words}", place());
+            stop(worker, launched, limits.stop_timeout).await;
+            return End::Broken(why);
+        }
+    }
+    let why = tokio::select! {
+        () = pool.stop.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
+        why = lost(&mut phase) => why,
+        _ = launched.ended() => "its process ended".to_owned(),
+    };
+    worker.lose_now(&why);
+    let words = launched.post_mortem(limits.stop_timeout).await;
+    let why = format!("a worker of {} was lost: {why}{words}", place());
+    worker.fail_bundles(&why);
+    stop(worker, launched, limits.stop_timeout).await;
+    let losses = pool.count_loss();
+    if losses < limits.losses_max {
+        tracing::warn!(worker = %worker.id, job = %pool.job.job.job_id, why, "starting another worker");
+        return End::Lost;
+    }
+    End::Broken(format!("{losses} workers in a row were lost before one of them finished a bundle; the last: {why}"))
+}
+
+/// `None` if the job let its workers go meanwhile. A launch that has begun is ended by stopping what it launched.
+async fn launch(
+    pool: &Pool,
+    launcher: &dyn EnvironmentLauncher,
+    worker: &Arc<Worker>,
+) -> Option<Result<Box<dyn LaunchedWorker>, LaunchError>> {
+    let limits = pool.hub.limits;
+    let place = WorkerPlace {
+        worker: worker.id.clone(),
+        endpoint: pool.job.endpoint.clone(),
+        connect_timeout: limits.connect_timeout,
+        message_size_max: pool.hub.config.message_size_max,
+        reporter: worker.reporter.clone(),
+    };
+    let mut launching = launcher.launch(place);
+    tokio::select! {
+        launched = &mut launching => return Some(launched),
+        () = pool.stop.cancelled() => {}
+    }
+    if let Ok(Ok(launched)) = timeout(limits.stop_timeout, launching).await {
+        stop(worker, launched, limits.stop_timeout).await;
+    }
+    None
+}
+
+/// Ends when the worker has connected, though it may be lost already.
+async fn connected(phase: &mut watch::Receiver<Phase>) {
+    // An error would mean that the worker is gone, which the caller owns.
+    let _ = phase.wait_for(|phase| *phase != Phase::Expected).await;
+}
+
+/// Ends when the worker is lost, and says why.
+async fn lost(phase: &mut watch::Receiver<Phase>) -> String {
+    match phase.wait_for(|phase| matches!(phase, Phase::Lost(_))).await.as_deref() {
+        Ok(Phase::Lost(why)) => why.clone(),
+        Ok(Phase::Expected | Phase::Up) | Err(_) => "it was given up".to_owned(),
+    }
+}
+
+async fn stop(worker: &Arc<Worker>, launched: Box<dyn LaunchedWorker>, patience: Duration) -> End {
+    if timeout(patience, worker.finalized()).await.is_err() {
+        tracing::warn!(worker = %worker.id, "a worker did not finalize its bundles in time");
+    }
+    let leaving = worker.clone();
+    launched.stop(patience, Box::new(move || leaving.close_control())).await;
+    End::Stopped
+}
