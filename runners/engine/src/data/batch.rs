@@ -7,7 +7,7 @@
 //! Knows bytes and boundaries; does not know what a value means.
 
 use bytes::Bytes;
-use purlin_model::coder::{Coder, CoderError};
+use purlin_model::coder::{Coder, CoderError, CoderFault};
 use purlin_model::element::{HeaderError, skip_header};
 use purlin_model::time::EventTime;
 use purlin_model::window::WindowCoder;
@@ -253,6 +253,26 @@ pub enum FrameError {
         /// What is wrong.
         source: CoderError,
     },
+}
+
+impl FrameError {
+    /// Whether the frame may merely end too early, so that more bytes could make it whole.
+    pub fn is_cut_short(&self) -> bool {
+        match self {
+            Self::Header { source, .. } => match source {
+                HeaderError::Truncated { .. } | HeaderError::Pane => true,
+                HeaderError::TimestampOutOfRange { .. } | HeaderError::WindowCount { .. } => false,
+            },
+            Self::Value { source, .. } => matches!(
+                source.fault(),
+                CoderFault::Truncated { .. }
+                    | CoderFault::VarintTruncated
+                    | CoderFault::Pane
+                    | CoderFault::Length { length: 0.., .. }
+                    | CoderFault::Count { count: 0.., .. }
+            ),
+        }
+    }
 }
 
 impl ElementBatch {

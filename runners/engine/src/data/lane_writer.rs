@@ -143,6 +143,29 @@ impl LaneWriter {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Takes the whole elements at the front of `bytes`, and tells how long they are together. What is left, if
+    /// anything, is an element that is cut short.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; bytes that more bytes could make whole are no error here.
+    pub fn write_prefix(&mut self, output: OutputId, bytes: &[u8]) -> Result<usize, WriteError> {
+        let (writer, store, routed, totals) = self.parts(output)?;
+        let (coder, windows, name) = (writer.coder.clone(), writer.windows, writer.name.clone());
+        let mut taken = 0;
+        let mut failed = None;
+        let read = for_each_element(bytes, &coder, windows, |header, timestamp, value| {
+            if failed.is_none() {
+                failed = writer.push(header, timestamp, value, store, routed, totals).err();
+                taken += header.len() + value.len();
+            }
+        });
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, Err(source)) if !source.is_cut_short() => Err(WriteError::Frame { output: name, source }),
+            (None, Ok(()) | Err(_)) => Ok(taken),
+        }
+    }
+
     /// Takes one element.
     ///
     /// # Errors
@@ -170,6 +193,12 @@ impl LaneWriter {
         let batch = self.store.put(Arc::new(batch), None)?;
         self.residuals.push(batch.id);
         Ok(batch)
+    }
+
+    /// Lets go of a batch that [`put_residual`](Self::put_residual) kept: the engine has been told of it, so that it
+    /// stays even if this bundle fails.
+    pub fn hand_over(&mut self, batch: BatchId) {
+        self.residuals.retain(|kept| *kept != batch);
     }
 
     /// Closes all batches and tells where they go, in order of output, lane and arrival.
