@@ -147,7 +147,7 @@ impl Job {
     }
 
     /// A driver runs it now.
-    pub(crate) fn driven(&self, control: JobControl) {
+    pub(crate) fn driven(&self, control: &JobControl) {
         self.log.enter(JobState::Running);
         let cancelled = {
             let mut part = self.lock();

@@ -77,7 +77,6 @@ struct Parts {
 }
 
 impl Preparation {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, where each argument has its name")]
     pub(crate) fn new(
         id: PreparationId,
         name: String,

@@ -87,6 +87,8 @@ pub struct Checked {
     pub runner: &'static str,
     /// What the runner makes of it.
     pub job: Job,
+    /// The pipeline as it was given.
+    pub pipeline: Arc<pb::Pipeline>,
 }
 
 /// Checks a pipeline as Prepare does, for anyone who wants to know without a server.
@@ -95,18 +97,18 @@ pub struct Checked {
 /// Everything that keeps it from running.
 pub fn check(
     config: &ServerConfig,
-    pipeline: &pb::Pipeline,
+    pipeline: pb::Pipeline,
     options: &prost_types::Struct,
 ) -> Result<Checked, CheckError> {
     let options = from_wire(options);
     let runner = chosen_runner(&options)?.unwrap_or(&config.runner);
     let backend = config.registry.get(runner)?;
-    let validated = purlin_plan::validate(pipeline.clone()).map_err(CheckError::Invalid)?;
+    let validated = purlin_plan::validate(pipeline).map_err(CheckError::Invalid)?;
     let job = backend.translate(&validated, &options).map_err(|error| match error {
         BackendError::Pipeline(list) => CheckError::Unsupported(list),
         BackendError::Option(error) => CheckError::Option(error),
     })?;
-    Ok(Checked { runner: backend.name(), job })
+    Ok(Checked { runner: backend.name(), job, pipeline: validated.proto().clone() })
 }
 
 pub(crate) async fn prepare(
@@ -118,15 +120,16 @@ pub(crate) async fn prepare(
         let _ = captured.send(request);
         return Err(PrepareError::Captured);
     }
-    let pipeline = Arc::new(request.pipeline.take().ok_or(PrepareError::NoPipeline)?);
+    let pipeline = request.pipeline.take().ok_or(PrepareError::NoPipeline)?;
     let options = request.pipeline_options.unwrap_or_default();
     // Large pipelines take a while, and other requests must not wait for it.
     let checking = {
-        let (shared, pipeline, options) = (shared.clone(), pipeline.clone(), options.clone());
-        tokio::task::spawn_blocking(move || check(&shared.config, &pipeline, &options))
+        let (shared, options) = (shared.clone(), options.clone());
+        tokio::task::spawn_blocking(move || check(&shared.config, pipeline, &options))
     };
     let checked = checking.await.map_err(|error| PrepareError::Bug { text: panic_text(error) })?;
-    let Checked { runner, job } = checked.inspect_err(|error| tracing::info!("refused a pipeline: {error}"))?;
+    let Checked { runner, job, pipeline } =
+        checked.inspect_err(|error| tracing::info!("refused a pipeline: {error}"))?;
     let dependencies = dependencies(&job);
     let id = shared.store.mint_preparation();
     shared.store.add(Preparation::new(id.clone(), request.job_name, pipeline, options, runner, dependencies, job))?;

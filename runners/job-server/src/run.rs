@@ -89,7 +89,7 @@ fn start(
         threads: shared.threads.clone(),
         graph,
     });
-    job.driven(control);
+    job.driven(&control);
     tokio::spawn(follow(shared.clone(), job, events, staged));
 }
 

@@ -1,6 +1,12 @@
 //! A pipeline as passes see it: the leaves that do work, and the components that they refer to.
+//!
+//! ```text
+//!   parse ─► Graph { leaves, components } ─pass─► Graph ─pass─► … ─► fuse
+//! ```
+//! Every reference in it exists: parsing has reported those that do not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
 use purlin_model::windowing_strategy::WindowingStrategy;
@@ -12,6 +18,8 @@ pub(crate) enum LeafKind {
     Impulse,
     Flatten,
     GroupByKey,
+    /// A combiner as a whole, which is to be lifted; none is left behind that pass.
+    CombinePerKey,
     /// Whatever an SDK executes.
     Worker,
     /// A reshuffle or redistribution, of which the runner does all: its output is its input, materialised.
@@ -31,10 +39,12 @@ pub(crate) struct Leaf {
     pub(crate) env: Option<EnvironmentId>,
     /// Whether it begins a stage, whatever stands before it.
     pub(crate) forced_root: bool,
+    /// Whether its input can be split within an element.
     pub(crate) splittable: bool,
     pub(crate) finalizes: bool,
-    pub(crate) keyed: bool,
-    /// The transform of the user's that it came from, if a pass made it.
+    /// Whether it has state or timers.
+    pub(crate) stateful: bool,
+    /// The transform of the user's that it came from; itself, unless a pass made it.
     pub(crate) origin: TransformId,
 }
 
@@ -48,7 +58,6 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn pcollection(&self, id: &PCollectionId) -> &pb::PCollection {
-        // Validation has seen every reference.
         &self.components.pcollections[id.as_str()]
     }
 
@@ -60,18 +69,82 @@ impl Graph {
         &self.components.transforms[id.as_str()]
     }
 
+    pub(crate) fn urn_of_coder(&self, id: &str) -> &str {
+        let spec = self.components.coders.get(id).and_then(|coder| coder.spec.as_ref());
+        spec.map_or("", |spec| spec.urn.as_str())
+    }
+
     pub(crate) fn is_bounded(&self, id: &PCollectionId) -> bool {
         self.pcollection(id).is_bounded != pb::is_bounded::Enum::Unbounded as i32
     }
 
-    /// An id that no component of this kind has.
-    pub(crate) fn fresh(&self, wanted: &str, taken: impl Fn(&pb::Components, &str) -> bool) -> String {
-        let mut id = wanted.to_owned();
-        let mut count = 1;
-        while taken(&self.components, &id) {
-            count += 1;
-            id = format!("{wanted}_{count}");
+    /// The local name of a leaf's one main input.
+    pub(crate) fn main_local(&self, leaf: &Leaf) -> String {
+        let inputs = &self.transform(&leaf.id).inputs;
+        inputs.keys().find(|local| !leaf.sides.contains_key(local.as_str())).cloned().unwrap_or_default()
+    }
+
+    /// A coder of this kind over these; the same one each time.
+    pub(crate) fn coder(&mut self, urn: &str, parts: &[&str]) -> String {
+        let short = urn.split(':').nth(2).unwrap_or("coder");
+        let id = format!("purlin:{short}({})", parts.join(","));
+        if !self.components.coders.contains_key(&id) {
+            let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
+            let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
+            self.components.coders.insert(id.clone(), pb::Coder { spec, component_coder_ids });
         }
         id
+    }
+
+    /// A new PCollection beside another one: of the same windowing and boundedness.
+    pub(crate) fn add_pcollection(&mut self, like: &PCollectionId, wanted: &str, coder: &str) -> PCollectionId {
+        let id = fresh(wanted, |id| self.components.pcollections.contains_key(id));
+        let like = self.pcollection(like).clone();
+        let pcollection = pb::PCollection { unique_name: id.clone(), coder_id: coder.to_owned(), ..like };
+        self.components.pcollections.insert(id.clone(), pcollection);
+        PCollectionId::new(id)
+    }
+
+    /// A new transform, under an id that nobody has.
+    pub(crate) fn add_transform(&mut self, wanted: &str, transform: pb::PTransform) -> TransformId {
+        let id = fresh(wanted, |id| self.components.transforms.contains_key(id));
+        self.components.transforms.insert(id.clone(), transform);
+        TransformId::new(id)
+    }
+}
+
+fn fresh(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut id = wanted.to_owned();
+    let mut count = 1;
+    while taken(&id) {
+        count += 1;
+        id = format!("{wanted}_{count}");
+    }
+    id
+}
+
+/// One leaf a line, with the coders of what it emits: what the tests of passes compare.
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for leaf in &self.leaves {
+            let inputs: Vec<_> = leaf.inputs.iter().map(|input| input.as_str().to_owned()).collect();
+            let sides: Vec<_> = leaf.sides.values().map(|side| format!("({side})")).collect();
+            let outputs: Vec<_> = leaf
+                .outputs
+                .values()
+                .map(|output| format!("{output}: {}", self.pcollection(output).coder_id))
+                .collect();
+            let env = leaf.env.as_ref().map_or(String::new(), |env| format!(" in {env}"));
+            let root = if leaf.forced_root { " root" } else { "" };
+            writeln!(
+                f,
+                "{:?} {}{env}{root} [{}] -> [{}]",
+                leaf.kind,
+                leaf.name,
+                [inputs, sides].concat().join(", "),
+                outputs.join(", ")
+            )?;
+        }
+        Ok(())
     }
 }

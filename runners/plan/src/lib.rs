@@ -7,18 +7,26 @@
 //! Pure: no IO, no clock, no randomness. The same pipeline gives the same plan, id for id.
 #![warn(missing_docs)]
 
+mod problem;
+mod validate;
+
+mod parse;
+
+mod graph;
+mod order;
+mod supported;
+
+mod passes;
+
+mod fuse;
+
+mod draft;
+
 mod build;
-mod coders;
+mod stage;
+
 pub mod descriptor;
 pub mod explain;
-mod fuse;
-mod graph;
-mod parse;
-mod passes;
-mod problem;
-mod stage;
-mod supported;
-mod validate;
 
 pub use problem::{Problem, Problems};
 pub use stage::{Environment, SideUse, Stage, StageGraph};

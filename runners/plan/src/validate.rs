@@ -1,11 +1,22 @@
 //! All structural problems of a pipeline, at once.
+//!
+//! ```text
+//!   pb::Pipeline ─parse─► Graph ─references, coders, windowings, environments─► ValidatedPipeline | Problems
+//! ```
+//! Does not know what any runner can do: only whether the pipeline is one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use purlin_model::coder::Coder;
+use purlin_model::ids::CoderId;
+use purlin_proto::convert::coder::from_components;
+use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_environments::environments;
 use purlin_proto::urns::standard_requirements as requirements;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Leaf, LeafKind};
 use crate::parse::parse;
 use crate::problem::Problems;
 
@@ -23,7 +34,7 @@ impl ValidatedPipeline {
     }
 }
 
-const KNOWN: &[&str] = &[
+const REQUIREMENTS: &[&str] = &[
     requirements::REQUIRES_STATEFUL_PROCESSING,
     requirements::REQUIRES_BUNDLE_FINALIZATION,
     requirements::REQUIRES_STABLE_INPUT,
@@ -31,6 +42,9 @@ const KNOWN: &[&str] = &[
     requirements::REQUIRES_SPLITTABLE_DOFN,
     requirements::REQUIRES_ON_WINDOW_EXPIRATION,
 ];
+
+const ENVIRONMENTS: &[&str] =
+    &[environments::DOCKER, environments::PROCESS, environments::EXTERNAL, environments::DEFAULT, environments::ANYOF];
 
 /// Reads and checks a pipeline.
 ///
@@ -40,16 +54,22 @@ pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
     let mut problems = Problems::new();
     let graph = parse(&pipeline, &mut problems);
     for requirement in &pipeline.requirements {
-        if !KNOWN.contains(&requirement.as_str()) {
-            problems.add("pipeline", format!("requires `{requirement}`, which Purlin does not know"), "");
+        if !REQUIREMENTS.contains(&requirement.as_str()) {
+            let fix = "use an SDK of Beam 2.77 or earlier, or leave out what needs it";
+            problems.add("pipeline", format!("requires `{requirement}`, which Purlin does not know"), fix);
         }
     }
-    check_components(&graph.components, &mut problems);
+    check_references(&graph.components, &mut problems);
+    let coders = check_coders(&graph.components, &mut problems);
+    check_environments(&graph, &mut problems);
+    for leaf in &graph.leaves {
+        check_leaf(&graph, &coders, leaf, &mut problems);
+    }
     problems.into_result(())?;
     Ok(ValidatedPipeline { proto: Arc::new(pipeline), graph })
 }
 
-fn check_components(components: &pb::Components, problems: &mut Problems) {
+fn check_references(components: &pb::Components, problems: &mut Problems) {
     for (id, pcollection) in &components.pcollections {
         let place = format!("PCollection `{id}`");
         if !components.coders.contains_key(&pcollection.coder_id) {
@@ -60,21 +80,90 @@ fn check_components(components: &pb::Components, problems: &mut Problems) {
             problems.add(&place, format!("names windowing strategy `{strategy}`, which does not exist"), "");
         }
     }
-    for (id, coder) in &components.coders {
-        for part in &coder.component_coder_ids {
-            if !components.coders.contains_key(part) {
-                problems.add(format!("coder `{id}`"), format!("names coder `{part}`, which does not exist"), "");
-            }
-        }
-    }
     for (id, strategy) in &components.windowing_strategies {
         if !components.coders.contains_key(&strategy.window_coder_id) {
-            let coder = &strategy.window_coder_id;
-            problems.add(
-                format!("windowing strategy `{id}`"),
-                format!("names coder `{coder}`, which does not exist"),
-                "",
-            );
+            let what = format!("names coder `{}`, which does not exist", strategy.window_coder_id);
+            problems.add(format!("windowing strategy `{id}`"), what, "");
         }
+    }
+}
+
+fn check_coders(components: &pb::Components, problems: &mut Problems) -> BTreeMap<CoderId, Arc<Coder>> {
+    let mut wire = WireProblems::new();
+    let coders = from_components(&components.coders, &Path::root("coders"), &mut wire);
+    for problem in wire.iter() {
+        problems.add("coders", problem.to_string(), "");
+    }
+    coders
+}
+
+fn check_environments(graph: &Graph, problems: &mut Problems) {
+    let used: BTreeSet<&str> = graph.leaves.iter().filter_map(|leaf| Some(leaf.env.as_ref()?.as_str())).collect();
+    for id in used {
+        let Some(environment) = graph.components.environments.get(id) else { continue };
+        let urn = environment.urn.as_str();
+        if ENVIRONMENTS.contains(&urn) {
+            continue;
+        }
+        let place = format!("environment `{id}`");
+        if urn.starts_with("beam:env:embedded_python") || urn == "EMBEDDED" {
+            let what = format!("is of kind `{urn}`, which lives inside the SDK's own runners");
+            problems.add(place, what, "submit with --environment_type=LOOPBACK");
+        } else {
+            let fix = "use an EXTERNAL, PROCESS or DOCKER environment, or LOOPBACK";
+            problems.add(place, format!("is of kind `{urn}`, which Purlin does not know"), fix);
+        }
+    }
+}
+
+fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf, problems: &mut Problems) {
+    let pcollection = |id: &str| graph.components.pcollections.get(id);
+    let coder = |id: &str| coders.get(pcollection(id)?.coder_id.as_str());
+    let strategy = |id: &str| {
+        let strategy = graph.strategies.get(pcollection(id)?.windowing_strategy_id.as_str())?;
+        Some((&strategy.window_fn, graph.urn_of_coder(strategy.window_coder_id.as_str())))
+    };
+    let output = leaf.outputs.values().next();
+    match leaf.kind {
+        LeafKind::GroupByKey => {
+            let keyed = |id: &str| coder(id).is_none_or(|coder| matches!(&**coder, Coder::Kv(..)));
+            for id in leaf.inputs.iter().filter(|id| !keyed(id.as_str())) {
+                let found = coder(id.as_str()).map_or_else(String::new, ToString::to_string);
+                let what = format!("groups PCollection `{id}`, whose coder `{found}` is not one of keys and values");
+                problems.add(&leaf.name, what, "make its elements pairs before grouping");
+            }
+            for id in leaf.outputs.values() {
+                let grouped = coder(id.as_str()).is_none_or(|coder| match &**coder {
+                    Coder::Kv(_, values) => matches!(&**values, Coder::Iterable(_) | Coder::StateBackedIterable(_)),
+                    _ => false,
+                });
+                if !grouped {
+                    let what =
+                        format!("emits PCollection `{id}`, whose coder is not one of keys and iterables of values");
+                    problems.add(&leaf.name, what, "");
+                }
+            }
+        }
+        LeafKind::Flatten => {
+            let expected = output.and_then(|output| strategy(output.as_str()));
+            for input in &leaf.inputs {
+                let found = strategy(input.as_str());
+                if expected.is_some() && found.is_some() && found != expected {
+                    let what =
+                        format!("flattens PCollection `{input}`, whose windowing differs from that of its output");
+                    problems.add(&leaf.name, what, "window all inputs of a flatten alike");
+                }
+            }
+        }
+        LeafKind::Impulse | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::Barrier => {}
+    }
+    // Whoever hands windows on unchanged emits them in the coder in which they came.
+    if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)
+        && let (Some(input), Some(output)) = (leaf.inputs.first(), output)
+        && let (Some((_, from)), Some((_, to))) = (strategy(input.as_str()), strategy(output.as_str()))
+        && from != to
+    {
+        let what = format!("takes windows encoded as `{from}` and emits them as `{to}`");
+        problems.add(&leaf.name, what, "its input and output must have the same windowing");
     }
 }

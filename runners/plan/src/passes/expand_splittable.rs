@@ -1,97 +1,73 @@
-//! A splittable ParDo becomes three: pair each element with a restriction, split and size it, process it.
+//! Replaces a splittable ParDo by three: pair each element with a restriction, split and size it, process it.
+//!
+//! ```text
+//!   ParDo(E, restrictions R)  ─►  PairWithRestriction ─► SplitAndSize ──────► ProcessSized
+//!                                 KV<E,R>                KV<KV<E,R>,double>    the ParDo's own outputs
+//! ```
+//! All three keep the ParDo's payload and its side inputs under their own names. Between the last two, elements are
+//! materialised, so that restrictions are shared out among workers and residuals have a place to come back to.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
-use purlin_model::ids::{LocalName, PCollectionId, TransformId};
+use purlin_model::ids::{LocalName, PCollectionId};
 use purlin_proto::pipeline::v1 as pb;
-use purlin_proto::urns::standard_coders;
+use purlin_proto::urns::standard_coders as coders;
 use purlin_proto::urns::standard_ptransforms::{primitives, splittable_par_do_components as components};
 
 use crate::graph::{Graph, Leaf};
 
-pub(crate) fn run(graph: &mut Graph) {
-    let leaves = std::mem::take(&mut graph.leaves);
-    for leaf in leaves {
+pub(super) fn run(graph: &mut Graph) {
+    for leaf in std::mem::take(&mut graph.leaves) {
         match restriction_coder(graph, &leaf) {
-            Some(coder) => expand(graph, leaf, &coder),
+            Some(restriction) => expand(graph, &leaf, &restriction),
             None => graph.leaves.push(leaf),
         }
     }
 }
 
+/// What tells a splittable ParDo: the coder of its restrictions.
 fn restriction_coder(graph: &Graph, leaf: &Leaf) -> Option<String> {
-    let spec = graph.transform(&leaf.id).spec.as_ref()?;
-    if spec.urn != primitives::PAR_DO {
-        return None;
-    }
+    let spec = graph.transform(&leaf.id).spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO)?;
     let payload = pb::ParDoPayload::decode(&spec.payload[..]).ok()?;
     Some(payload.restriction_coder_id).filter(|coder| !coder.is_empty())
 }
 
-fn expand(graph: &mut Graph, leaf: Leaf, restriction: &str) {
+fn expand(graph: &mut Graph, leaf: &Leaf, restriction: &str) {
     let input = leaf.inputs[0].clone();
     let element = graph.pcollection(&input).coder_id.clone();
-    let pair = coder(graph, standard_coders::KV, &[&element, restriction]);
-    let double = coder(graph, standard_coders::DOUBLE, &[]);
-    let sized = coder(graph, standard_coders::KV, &[&pair, &double]);
-    let paired = pcollection(graph, &input, &format!("{}/PairWithRestriction.out", leaf.id), &pair);
-    let split = pcollection(graph, &input, &format!("{}/SplitAndSize.out", leaf.id), &sized);
-    let local = main_local(graph, &leaf);
-    let out = LocalName::new("out");
+    let pair = graph.coder(coders::KV, &[&element, restriction]);
+    let double = graph.coder(coders::DOUBLE, &[]);
+    let sized = graph.coder(coders::KV, &[&pair, &double]);
+    let paired = graph.add_pcollection(&input, &format!("{}/PairWithRestriction.out", leaf.id), &pair);
+    let split = graph.add_pcollection(&input, &format!("{}/SplitAndSize.out", leaf.id), &sized);
+    let out = |pcollection: &PCollectionId| BTreeMap::from([(LocalName::new("out"), pcollection.clone())]);
     let steps = [
-        (components::PAIR_WITH_RESTRICTION, "PairWithRestriction", input, Some(paired.clone())),
-        (components::SPLIT_AND_SIZE_RESTRICTIONS, "SplitAndSize", paired, Some(split.clone())),
-        (components::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS, "ProcessSized", split, None),
+        (components::PAIR_WITH_RESTRICTION, "PairWithRestriction", &input, out(&paired)),
+        (components::SPLIT_AND_SIZE_RESTRICTIONS, "SplitAndSize", &paired, out(&split)),
+        (components::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS, "ProcessSized", &split, leaf.outputs.clone()),
     ];
-    for (urn, suffix, input, output) in steps {
+    let local = graph.main_local(leaf);
+    for (urn, suffix, input, outputs) in steps {
+        let process = urn == components::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS;
         let mut transform = graph.transform(&leaf.id).clone();
         if let Some(spec) = &mut transform.spec {
             spec.urn = urn.to_owned();
         }
-        transform.inputs.insert(local.clone(), input.as_str().to_owned());
-        let outputs = match &output {
-            Some(output) => BTreeMap::from([(out.clone(), output.clone())]),
-            None => leaf.outputs.clone(),
-        };
-        transform.outputs = outputs.iter().map(|(local, id)| (local.to_string(), id.to_string())).collect();
         transform.unique_name = format!("{}/{suffix}", leaf.name);
-        let id = graph.fresh(&format!("{}/{suffix}", leaf.id), |it, id| it.transforms.contains_key(id));
-        let process = output.is_none();
+        transform.inputs.insert(local.clone(), input.to_string());
+        transform.outputs = outputs.iter().map(|(local, id)| (local.to_string(), id.to_string())).collect();
+        let name = transform.unique_name.clone();
+        let id = graph.add_transform(&format!("{}/{suffix}", leaf.id), transform);
         graph.leaves.push(Leaf {
-            id: TransformId::new(id.clone()),
-            name: transform.unique_name.clone(),
-            inputs: vec![input],
+            id,
+            name,
+            inputs: vec![input.clone()],
             outputs,
             forced_root: process || leaf.forced_root,
             splittable: process,
             finalizes: process && leaf.finalizes,
             ..leaf.clone()
         });
-        graph.components.transforms.insert(id, transform);
     }
-}
-
-fn main_local(graph: &Graph, leaf: &Leaf) -> String {
-    let inputs = &graph.transform(&leaf.id).inputs;
-    inputs.keys().find(|local| !leaf.sides.contains_key(local.as_str())).cloned().unwrap_or_default()
-}
-
-pub(crate) fn coder(graph: &mut Graph, urn: &str, parts: &[&str]) -> String {
-    let short = urn.split(':').nth(2).unwrap_or("coder");
-    let wanted = format!("purlin:{short}({})", parts.join(","));
-    if !graph.components.coders.contains_key(&wanted) {
-        let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
-        let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
-        graph.components.coders.insert(wanted.clone(), pb::Coder { spec, component_coder_ids });
-    }
-    wanted
-}
-
-fn pcollection(graph: &mut Graph, like: &PCollectionId, wanted: &str, coder: &str) -> PCollectionId {
-    let id = graph.fresh(wanted, |it, id| it.pcollections.contains_key(id));
-    let like = graph.pcollection(like).clone();
-    let pcollection = pb::PCollection { unique_name: id.clone(), coder_id: coder.to_owned(), ..like };
-    graph.components.pcollections.insert(id.clone(), pcollection);
-    PCollectionId::new(id)
 }

@@ -1,16 +1,23 @@
-//! The passes, in order.
+//! The passes: each takes the graph and leaves it in another form that means the same.
+//!
+//! ```text
+//!   lift_combiners ─► expand_splittable ─► prefix_lengths ─► recode_flattens ─► fuse
+//! ```
+//! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
+//! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
+//! PCollection is there. Only then can it be seen which flattens join what is encoded differently.
 
 mod expand_splittable;
 mod lift_combiners;
-
-pub(crate) use expand_splittable::coder;
+mod prefix_lengths;
+mod recode_flattens;
 
 use crate::graph::Graph;
 
-/// Runs all passes. Combiners are lifted first, because what comes of it is ordinary; splittable DoFns are expanded
-/// then; coders are made readable last, when every PCollection is there.
+/// Runs all passes, in order.
 pub(crate) fn run(graph: &mut Graph) {
     lift_combiners::run(graph);
     expand_splittable::run(graph);
-    crate::coders::run(graph);
+    prefix_lengths::run(graph);
+    recode_flattens::run(graph);
 }

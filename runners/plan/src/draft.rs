@@ -1,0 +1,135 @@
+//! Stages before they have ids: what runs together, what it reads, in topological order.
+//!
+//! ```text
+//!   Graph ─fuse─► workers, impulses, groupings ─┐
+//!                 side inputs that anyone reads ─┴─ order ─► drafts
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use purlin_engine::core::stage::SideAccess;
+use purlin_model::ids::{LocalName, PCollectionId};
+use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_side_input_types as access;
+
+use crate::fuse::fuse;
+use crate::graph::{Graph, Leaf, LeafKind};
+use crate::order::order;
+
+/// A stage before it has an id.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) kind: DraftKind,
+    /// Positions in the graph; none for a side input.
+    pub(crate) leaves: Vec<usize>,
+    pub(crate) input: Option<PCollectionId>,
+    pub(crate) sides: Vec<DraftSide>,
+}
+
+/// Who runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DraftKind {
+    Impulse,
+    Worker,
+    Group,
+    Materialize(SideKey),
+}
+
+/// What makes two uses of a side input the same: what is read, and how.
+pub(crate) type SideKey = (PCollectionId, SideAccess);
+
+/// One side input of one leaf.
+#[derive(Clone, Debug)]
+pub(crate) struct DraftSide {
+    pub(crate) leaf: usize,
+    pub(crate) local: LocalName,
+    pub(crate) key: SideKey,
+}
+
+/// Through flattens and barriers, the PCollections that really carry elements.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    through: BTreeMap<&'a PCollectionId, &'a [PCollectionId]>,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(graph: &'a Graph) -> Self {
+        let passive = graph.leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::Flatten | LeafKind::Barrier));
+        let through = passive.flat_map(|leaf| leaf.outputs.values().map(|output| (output, leaf.inputs.as_slice())));
+        Self { through: through.collect() }
+    }
+
+    /// Where the elements of a PCollection come from. One that is flattened twice is there twice.
+    pub(crate) fn of(&self, pcollection: &PCollectionId) -> Vec<PCollectionId> {
+        let mut found = Vec::new();
+        let mut pending = vec![pcollection];
+        while let Some(next) = pending.pop() {
+            match self.through.get(next) {
+                Some(inputs) => pending.extend(inputs.iter().rev()),
+                None => found.push(next.clone()),
+            }
+        }
+        found
+    }
+}
+
+/// All stages, producers before consumers, side inputs before their readers.
+pub(crate) fn drafts(graph: &Graph, sources: &Sources<'_>) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = fuse(graph).into_iter().map(|fused| draft(graph, fused.leaves)).collect();
+    let read: BTreeSet<SideKey> = drafts.iter().flat_map(|draft| &draft.sides).map(|side| side.key.clone()).collect();
+    drafts.extend(read.into_iter().map(|key| Draft {
+        input: Some(key.0.clone()),
+        kind: DraftKind::Materialize(key),
+        leaves: Vec::new(),
+        sides: Vec::new(),
+    }));
+    let mut writers = BTreeMap::<PCollectionId, usize>::new();
+    let mut keepers = BTreeMap::<SideKey, usize>::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        for leaf in &draft.leaves {
+            writers.extend(graph.leaves[*leaf].outputs.values().map(|output| (output.clone(), index)));
+        }
+        if let DraftKind::Materialize(key) = &draft.kind {
+            keepers.insert(key.clone(), index);
+        }
+    }
+    let mut edges = Vec::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let inputs = draft.input.iter().flat_map(|input| sources.of(input));
+        edges.extend(inputs.filter_map(|input| Some((*writers.get(&input)?, index))));
+        edges.extend(draft.sides.iter().filter_map(|side| Some((*keepers.get(&side.key)?, index))));
+    }
+    let ordered = order(drafts.len(), edges).expect("leaves have no cycles, and fusing makes none: see `fuse`");
+    let mut drafts: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
+    ordered.into_iter().filter_map(|position| drafts[position].take()).collect()
+}
+
+fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
+    let root = &graph.leaves[leaves[0]];
+    let kind = match root.kind {
+        LeafKind::Impulse => DraftKind::Impulse,
+        LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
+        LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,
+    };
+    let mut sides = Vec::new();
+    for position in &leaves {
+        let leaf = &graph.leaves[*position];
+        let patterns = patterns(graph, leaf);
+        sides.extend(leaf.sides.iter().map(|(local, pcollection)| {
+            let access = patterns.get(local).copied().unwrap_or(SideAccess::Iterable);
+            DraftSide { leaf: *position, local: local.clone(), key: (pcollection.clone(), access) }
+        }));
+    }
+    Draft { kind, input: root.inputs.first().cloned(), leaves, sides }
+}
+
+fn patterns(graph: &Graph, leaf: &Leaf) -> BTreeMap<LocalName, SideAccess> {
+    let spec = graph.transform(&leaf.id).spec.as_ref();
+    let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok()).unwrap_or_default();
+    let access = |side: &pb::SideInput| match &side.access_pattern {
+        Some(pattern) if pattern.urn == access::MULTIMAP => SideAccess::Multimap,
+        Some(_) | None => SideAccess::Iterable,
+    };
+    payload.side_inputs.iter().map(|(local, side)| (local.as_str().into(), access(side))).collect()
+}
