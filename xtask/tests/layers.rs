@@ -5,6 +5,8 @@
 //! ```
 //! The table is drawn in docs/ARCHITECTURE.md too; a new crate gets its place in both.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,8 @@
 //! Beam's own examples are run from the installed package where the wire crate is; here stand the cases that Purlin
 //! met with real SDKs, and the ones that Beam's file leaves out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -7,6 +7,8 @@
 //! The descriptors may agree while the generated code does not; this looks at the code. Bytes need not be equal: prost
 //! writes a oneof where its least number stands, and leaves out empty values of map entries.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod python;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,6 +10,8 @@
 //! go through reflection, which keeps extensions. Left out: file options and `ctype`, which concern the code generators
 //! of other languages and not the wire.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod python;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,6 +9,8 @@
 //! Each example runs in the contexts that its section names, with the coder made from a `Coder` message as a pipeline
 //! would hold it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod python;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,8 @@
 //!     └────► counted here ───────────────────────────────► the same
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod harness;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Native jobs on the direct runner's schedule, with everything real but the SDK.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use purlin_native::{
 };
 
 fn threads() -> Arc<rayon::ThreadPool> {
-    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap())
+    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"))
 }
 
 fn schedule() -> Box<EagerSchedule> {

@@ -6,6 +6,8 @@
 //!
 //! `PURLIN_SEED=17 cargo test -p purlin-engine --test simulation` tells one seed, event by event.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -352,7 +354,7 @@ impl Simulation {
 
     fn note(&mut self, line: String) {
         if self.aloud {
-            println!("{line}");
+            eprintln!("{line}");
         }
         self.log.push(line);
     }

@@ -13,6 +13,8 @@
 //!   status
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;

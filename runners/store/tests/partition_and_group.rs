@@ -1,6 +1,8 @@
 //! Laws of the way from a frame to groups: the lane writer loses nothing and puts each key into its own lane, and the
 //! append-once kernel agrees with an oracle that sorts and groups the plain way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

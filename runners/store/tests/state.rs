@@ -1,5 +1,7 @@
 //! Laws of state: a view sees its own writes over what is committed, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

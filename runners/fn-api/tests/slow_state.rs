@@ -1,0 +1,191 @@
+//! The state service over a real stream: side inputs by page, the state of keys, and an answer to everything.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support;
+
+use bytes::Bytes;
+use purlin_engine::data::ElementBatchBuilder;
+use purlin_engine::store::SideStore;
+use purlin_model::time::EventTime;
+use purlin_proto::fn_execution::v1::state_key::{
+    BagUserState, IterableSideInput, MultimapKeysSideInput, MultimapKeysUserState, MultimapSideInput,
+    MultimapUserState, OrderedListUserState, Runner, Type,
+};
+use support::harness::{Harness, StateStream, append, clear, get};
+use support::job::{Job, header, kv};
+use support::plan::{external, sink};
+use support::server::Server;
+use support::worker_pool::WorkerPool;
+
+struct Scene {
+    server: Server,
+    job: Job,
+    worker: Harness,
+    state: StateStream,
+    instruction: String,
+    _pool: WorkerPool,
+}
+
+impl Scene {
+    /// A bundle that runs, and side inputs with these elements.
+    async fn set(elements: &[Vec<u8>]) -> Self {
+        let server = Server::start().await;
+        let mut pool = WorkerPool::start().await;
+        let mut job = Job::open(&server, external(&pool.endpoint));
+        let mut batch = ElementBatchBuilder::new();
+        elements.iter().for_each(|element| batch.push(&header(), EventTime::MIN, element));
+        let batch = batch.finish();
+        job.sides.append(job.plan.list, &batch, 0, batch.len()).unwrap();
+        job.sides.append(job.plan.map, &batch, 0, batch.len()).unwrap();
+        let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
+        assert_eq!(job.slots().await, 1);
+        job.start(&[kv("a", "1")]);
+        let (instruction, _) = worker.bundle().await;
+        let state = worker.open_state().await;
+        Self { server, job, worker, state, instruction, _pool: pool }
+    }
+
+    async fn ask(
+        &mut self,
+        key: Type,
+        operation: purlin_proto::fn_execution::v1::state_request::Request,
+    ) -> Result<(Vec<u8>, Vec<u8>), String> {
+        self.state.ask(&self.instruction, key, operation).await
+    }
+
+    async fn value(&mut self, key: Type) -> Vec<u8> {
+        let (data, token) = self.ask(key, get(b"")).await.unwrap();
+        assert_eq!(token, b"");
+        data
+    }
+
+    /// Ends the bundle well, and lets its state count.
+    async fn commit(&mut self) {
+        let data = self.worker.open_data().await;
+        data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
+        self.worker.done(&self.instruction);
+        let result = self.job.finished().await;
+        let seq = purlin_engine::core::action::LedgerSeq(0);
+        purlin_engine::store::StateStore::apply(&*self.job.state, result.delta.unwrap(), seq);
+        self.job.start(&[kv("a", "2")]);
+        self.instruction = self.worker.bundle().await.0;
+    }
+}
+
+fn list() -> Type {
+    Type::IterableSideInput(IterableSideInput {
+        transform_id: "work".to_owned(),
+        side_input_id: "list".to_owned(),
+        window: Bytes::new(),
+    })
+}
+
+fn map(key: &[u8]) -> Type {
+    Type::MultimapSideInput(MultimapSideInput {
+        transform_id: "work".to_owned(),
+        side_input_id: "map".to_owned(),
+        window: Bytes::new(),
+        key: Bytes::copy_from_slice(key),
+    })
+}
+
+fn bag(key: &str) -> Type {
+    Type::BagUserState(BagUserState {
+        transform_id: "work".to_owned(),
+        user_state_id: "bag".to_owned(),
+        window: Bytes::new(),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+    })
+}
+
+fn entry(map_key: &str) -> Type {
+    Type::MultimapUserState(MultimapUserState {
+        transform_id: "work".to_owned(),
+        user_state_id: "map".to_owned(),
+        window: Bytes::new(),
+        key: Bytes::from_static(b"key"),
+        map_key: Bytes::copy_from_slice(map_key.as_bytes()),
+    })
+}
+
+fn entries() -> Type {
+    Type::MultimapKeysUserState(MultimapKeysUserState {
+        transform_id: "work".to_owned(),
+        user_state_id: "map".to_owned(),
+        window: Bytes::new(),
+        key: Bytes::from_static(b"key"),
+    })
+}
+
+#[tokio::test]
+async fn side_inputs_are_read_by_page_and_by_key() {
+    let large = [vec![1, b'a', 0x80, 0x80, 0x40], vec![7; 1 << 20]].concat();
+    let elements = [large.clone(), kv("b", "2"), kv("a", "3")];
+    let mut scene = Scene::set(&elements).await;
+    let (first, token) = scene.ask(list(), get(b"")).await.unwrap();
+    assert_eq!(first, large);
+    let (second, end) = scene.ask(list(), get(&token)).await.unwrap();
+    assert_eq!((second, end), ([kv("b", "2"), kv("a", "3")].concat(), Vec::new()));
+    assert_eq!(scene.value(map(b"\x01b")).await, b"\x012");
+    assert_eq!(scene.value(map(b"\x01z")).await, b"");
+    let keys = Type::MultimapKeysSideInput(MultimapKeysSideInput {
+        transform_id: "work".to_owned(),
+        side_input_id: "map".to_owned(),
+        window: Bytes::new(),
+    });
+    assert_eq!(scene.value(keys).await, b"\x01a\x01b");
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
+async fn state_is_seen_at_once_and_kept_by_commit() {
+    let mut scene = Scene::set(&[]).await;
+    assert_eq!(scene.value(bag("key")).await, b"");
+    scene.ask(bag("key"), append(b"one")).await.unwrap();
+    scene.ask(bag("key"), append(b"two")).await.unwrap();
+    scene.ask(entry("m"), append(b"x")).await.unwrap();
+    scene.ask(entry("n"), append(b"y")).await.unwrap();
+    assert_eq!(scene.value(bag("key")).await, b"onetwo");
+    assert_eq!(scene.value(bag("other")).await, b"");
+    scene.commit().await;
+    assert_eq!(scene.value(bag("key")).await, b"onetwo");
+    assert_eq!(scene.value(entries()).await, b"mn");
+    scene.ask(bag("key"), clear()).await.unwrap();
+    scene.ask(bag("key"), append(b"three")).await.unwrap();
+    assert_eq!(scene.value(bag("key")).await, b"three");
+    scene.ask(entry("m"), clear()).await.unwrap();
+    assert_eq!(scene.value(entries()).await, b"n");
+    scene.ask(entries(), clear()).await.unwrap();
+    assert_eq!(scene.value(entry("n")).await, b"");
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
+async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
+    let mut scene = Scene::set(&[]).await;
+    let mut check = async |key: Type, operation, expected: &str| {
+        let error = scene.state.ask(&scene.instruction, key, operation).await.unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(list(), append(b"x"), "iterable_side_input cannot be appended to").await;
+    check(map(b""), clear(), "multimap_side_input cannot be cleared").await;
+    check(list(), get(b"token"), "continuation token").await;
+    check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
+    check(Type::Runner(Runner::default()), get(b""), "kind runner").await;
+    check(Type::OrderedListUserState(OrderedListUserState::default()), get(b""), "kind ordered_list_user_state").await;
+    let stranger = BagUserState { transform_id: "stranger".to_owned(), ..Default::default() };
+    check(Type::BagUserState(stranger), get(b""), "no transform `stranger`").await;
+    let stranger =
+        IterableSideInput { transform_id: "work".to_owned(), side_input_id: "no".to_owned(), window: Bytes::new() };
+    check(Type::IterableSideInput(stranger), get(b""), "`Pipeline/Work` has no side input `no`").await;
+    let window = IterableSideInput {
+        transform_id: "work".to_owned(),
+        side_input_id: "list".to_owned(),
+        window: Bytes::from_static(b"window"),
+    };
+    check(Type::IterableSideInput(window), get(b""), "6 bytes follow").await;
+    let error = scene.state.ask("nobody", list(), get(b"")).await.unwrap_err();
+    assert!(error.contains("`nobody`"), "{error}");
+    scene.job.end(&scene.server).await;
+}
