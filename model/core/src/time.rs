@@ -28,7 +28,7 @@ impl EventTime {
     pub const MAX: Self = Self(9_223_372_036_854_775);
     /// `GLOBAL_WINDOW_MAX_TIMESTAMP_MILLIS`, as Java and Go know it.
     pub const GLOBAL_WINDOW_MAX: Self = Self(9_223_371_950_454_775);
-    /// The same instant as Python emits it. Comparisons with the end of the global window use this lower value.
+    /// The same instant as Python emits it, which rounds it down to what its microseconds can hold.
     pub const GLOBAL_WINDOW_MAX_PYTHON: Self = Self(9_223_371_950_454_774);
 
     /// The instant, moved into Beam's range if it lies outside.

@@ -8,7 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_engine::core::action::{Action, BundleDraft, BundleId, Outcome};
@@ -27,7 +27,7 @@ use purlin_model::coder::Coder;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
-use purlin_model::window::{WindowCoder, WindowFn};
+use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 
 const SEEDS: u64 = 2_000;
@@ -112,6 +112,8 @@ struct Simulation {
     owed: BTreeMap<StageId, BTreeMap<ElementId, EventTime>>,
     /// Of these, the ones that hold the stage's watermark: all but late ones and residuals.
     held: BTreeMap<StageId, BTreeMap<ElementId, EventTime>>,
+    /// For each side input, its windows that a bundle has read.
+    read: BTreeMap<StageId, BTreeSet<BoundedWindow>>,
     watermarks: Vec<EventTime>,
     finished_in: Option<Outcome>,
 }
@@ -137,6 +139,7 @@ impl Simulation {
             running: BTreeMap::new(),
             owed: BTreeMap::new(),
             held: BTreeMap::new(),
+            read: BTreeMap::new(),
             finished_in: None,
         }
     }
@@ -282,6 +285,11 @@ impl Simulation {
     ) -> BatchRef {
         let id = BatchId(self.next_element);
         let elements: Vec<_> = (0..count).map(|offset| (self.next_element + offset, at)).collect();
+        if let Some(side) = self.graph.sides.iter().find(|side| side.materialize == to) {
+            let window = side.window_fn.last_window_of(at).expect("the simulation knows all its windows");
+            let read = self.read.get(&to).is_some_and(|windows| windows.contains(&window));
+            assert!(!read || at < self.watermarks[to.index()], "{window:?} of {to} was read before {at:?} came to it");
+        }
         self.next_element += count;
         self.owed.entry(to).or_default().extend(elements.iter().copied());
         if at >= self.watermarks[to.index()] && !residual {
@@ -331,11 +339,8 @@ impl Simulation {
         }
         for gate in &self.graph.stage(draft.stage).gates {
             let side = self.graph.side(gate.side);
-            let filled = self.engine.status()[side.materialize.index()].watermark;
-            for slice in &draft.input {
-                let needed = side.ready_at(slice.batch.window_max.unwrap(), gate.mapping);
-                assert!(filled >= needed, "{:?} reads a side input that is not complete", draft.id);
-            }
+            let windows = draft.input.iter().filter_map(|slice| side.window_fn.last_window_of(slice.batch.window_max?));
+            self.read.entry(side.materialize).or_default().extend(windows);
         }
         self.running.insert(draft.id, (draft, self.now));
     }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use thiserror::Error;
@@ -235,8 +235,8 @@ impl SideSpec {
     pub fn ready_at(&self, main_max: EventTime, mapping: SideMapping) -> EventTime {
         match mapping {
             SideMapping::Default => match self.window_fn.last_window_of(main_max) {
-                // Python's end of the global window is a millisecond before everyone else's.
-                Some(window) => window.max_timestamp().min(EventTime::GLOBAL_WINDOW_MAX_PYTHON),
+                // A watermark at a window's last instant allows elements there: groupings emit at just that instant.
+                Some(window) => window.max_timestamp() + Millis(1),
                 None => EventTime::MAX,
             },
             SideMapping::Opaque => EventTime::MAX,
