@@ -12,7 +12,7 @@ use purlin_proto::fn_execution::v1::state_key::{
     BagUserState, IterableSideInput, MultimapKeysSideInput, MultimapKeysUserState, MultimapSideInput,
     MultimapUserState, OrderedListUserState, Runner, Type,
 };
-use support::harness::{Harness, StateStream, append, clear, get};
+use support::harness::{DataStream, Harness, StateStream, append, clear, get};
 use support::job::{Job, header, kv};
 use support::plan::{external, sink};
 use support::server::Server;
@@ -22,6 +22,7 @@ struct Scene {
     server: Server,
     job: Job,
     worker: Harness,
+    data: DataStream,
     state: StateStream,
     instruction: String,
     _pool: WorkerPool,
@@ -42,8 +43,8 @@ impl Scene {
         assert_eq!(job.slots().await, 1);
         job.start(&[kv("a", "1")]);
         let (instruction, _) = worker.bundle().await;
-        let state = worker.open_state().await;
-        Self { server, job, worker, state, instruction, _pool: pool }
+        let (data, state) = (worker.open_data().await, worker.open_state().await);
+        Self { server, job, worker, data, state, instruction, _pool: pool }
     }
 
     async fn ask(
@@ -62,8 +63,7 @@ impl Scene {
 
     /// Ends the bundle well, and lets its state count.
     async fn commit(&mut self) {
-        let data = self.worker.open_data().await;
-        data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
+        self.data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
         self.worker.done(&self.instruction);
         let result = self.job.finished().await;
         let seq = purlin_engine::core::action::LedgerSeq(0);
