@@ -117,6 +117,17 @@ impl WindowFn {
         }
     }
 
+    /// Its URN.
+    pub fn urn(&self) -> &str {
+        match self {
+            Self::Global => "beam:window_fn:global_windows:v1",
+            Self::Fixed { .. } => "beam:window_fn:fixed_windows:v1",
+            Self::Sliding { .. } => "beam:window_fn:sliding_windows:v1",
+            Self::Session { .. } => "beam:window_fn:session_windows:v1",
+            Self::Custom { urn, .. } => urn,
+        }
+    }
+
     /// Whether windows of one key may merge: sessions always, custom ones as their strategy says.
     pub fn is_session(&self) -> bool {
         matches!(self, Self::Session { .. })

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //!   stage NAME impulse
-//!   stage NAME worker|group <- UP UP … [splittable] [unbounded] [age=MS] [reads SIDE]
+//!   stage NAME worker|group <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME] [age=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
 //!   bundles N                                      at most N elements in a bundle
+//!   share MS                                       how old a bundle must be to share; never without it
 //!   start | workers N | clock MS | cancel | broken TEXT
 //!   finish BUNDLE [UP: COUNT@TIMESTAMP [lane N] [window MAX]] … [rest COUNT@TS watermark TS [after MS]] [finalize]
-//!   lose BUNDLE | raise BUNDLE
+//!          [timers GROUP [event TS] [clock MS] [hold TS]] …
+//!   lose BUNDLE | raise BUNDLE | ask BUNDLE        ask: its windows must be merged by the stage of `merges=`
 //!   split BUNDLE at N [rest 1@TS watermark TS]
 //!   status
 //! ```
@@ -20,14 +22,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use purlin_engine::core::action::{Action, BundleId};
-use purlin_engine::core::bundle::{BundleResult, BundleStats, Routed};
+use purlin_engine::core::bundle::{BundleResult, BundleStats, GroupSummary, Routed};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, Residual, Split};
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
 use purlin_engine::core::stage::{
-    EnvIndex, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId, StageSpec,
+    EnvIndex, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId, StageKind, StageSpec,
 };
 use purlin_engine::data::{BatchId, BatchRef, BatchSlice};
 use purlin_model::coder::Coder;
@@ -84,6 +86,7 @@ struct Teller {
     elements: u64,
     age: Option<i64>,
     slots: Option<u32>,
+    share: Option<i64>,
 }
 
 fn tell(transcript: &str) -> String {
@@ -109,9 +112,12 @@ impl Teller {
         match words {
             ["stage", name, rest @ ..] => self.stage(name, rest),
             ["bundles", elements] => self.elements = number(elements) as u64,
+            ["share", age] => self.share = Some(number(age)),
             ["status"] => return self.status(),
             ["start"] => {
-                let config = EngineConfig { kernel_slots: 4, ..EngineConfig::default() };
+                // Sharing adds a wake-up to every bundle in a worker, so that only transcripts about it have it.
+                let share_after_ms = self.share;
+                let config = EngineConfig { kernel_slots: 4, share_after_ms, ..EngineConfig::default() };
                 let schedule = Box::new(FirstReady { elements: self.elements, age: self.age });
                 let graph = Arc::new(self.graph.take().unwrap().build());
                 self.engine = Some(Engine::new(graph, config, schedule).unwrap());
@@ -137,6 +143,10 @@ impl Teller {
             }
             ["raise", bundle] => {
                 let why = Failure::User("ValueError".to_owned());
+                return self.event(Event::BundleFailed { bundle: id(bundle), why });
+            }
+            ["ask", bundle] => {
+                let why = Failure::NeedMerge(self.batch("1@MIN", None));
                 return self.event(Event::BundleFailed { bundle: id(bundle), why });
             }
             ["finish", bundle, rest @ ..] => {
@@ -197,6 +207,14 @@ impl Teller {
                 "splittable" => graph.stage_mut(stage).splittable = true,
                 "unbounded" => graph.stage_mut(stage).unbounded = true,
                 "reads" => gated = true,
+                "keyed" => graph.stage_mut(stage).keyed = true,
+                flag if flag.starts_with("merges=") => {
+                    let asked = self.names.iter().position(|name| *name == flag[7..]).unwrap();
+                    if let StageKind::Group { merge, .. } = &mut graph.stage_mut(stage).kind {
+                        *merge = Some(StageId(asked as u32));
+                    }
+                    self.consumers.entry(flag[7..].to_owned()).or_default().push((stage, false));
+                }
                 flag if flag.starts_with("age=") => self.age = Some(number(&flag[4..])),
                 side => graph.reads(stage, self.sides[side], SideMapping::Default),
             }
@@ -225,6 +243,28 @@ impl Teller {
         loop {
             match words {
                 [] => return result,
+                ["timers", group, rest @ ..] => {
+                    let mut summary = GroupSummary::default();
+                    let mut more = rest;
+                    loop {
+                        more = match more {
+                            ["event", at, more @ ..] => {
+                                summary.next_event = Some(time(at));
+                                more
+                            }
+                            ["clock", at, more @ ..] => {
+                                summary.next_processing = Some(ProcessingTime(number(at)));
+                                more
+                            }
+                            ["hold", at, more @ ..] => {
+                                summary.min_hold = Some(time(at));
+                                more
+                            }
+                            more => break words = more,
+                        };
+                    }
+                    result.summaries.push((KeyGroup::new(number(group) as u8).unwrap(), summary));
+                }
                 ["finalize", rest @ ..] => {
                     result.wants_finalize = true;
                     words = rest;
@@ -324,6 +364,8 @@ impl Teller {
                     [Lane::Any] => String::new(),
                     lanes => format!(" lanes {lanes:?}"),
                 };
+                let merged: Vec<_> = draft.merged.iter().map(|slice| slice.batch.id).collect();
+                let lanes = if merged.is_empty() { lanes } else { format!("{lanes} merged {merged:?}") };
                 let attempt = if draft.attempt > 0 { format!(" attempt {}", draft.attempt) } else { String::new() };
                 let name = &self.names[draft.stage.index()];
                 format!("start {:?} {name} [{}]{lanes} at {}{attempt}", draft.id, input.join(" "), draft.watermark)

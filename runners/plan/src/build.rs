@@ -196,7 +196,7 @@ impl Context<'_> {
                 let input = draft.input.as_ref().expect("a grouping has an input");
                 // `supported` has seen that nothing else is asked for.
                 let strategy = Arc::new(self.graph.strategy_of(input).clone());
-                StageKind::Group { grouping: Grouping::AppendOnce, strategy }
+                StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge: None }
             }
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),
         }

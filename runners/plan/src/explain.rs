@@ -52,9 +52,11 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
     match &spec.kind {
         StageKind::Impulse => "impulse".to_owned(),
         StageKind::Worker => format!("worker{environment}"),
-        StageKind::Group { grouping, strategy } => {
-            format!("group ({grouping:?}, {:?}, {:?})", strategy.window_fn, strategy.trigger)
+        StageKind::Group { grouping, strategy, merge } => {
+            let merge = merge.map_or(String::new(), |stage| format!(", windows merged by {stage}"));
+            format!("group ({grouping:?}, {:?}, {:?}{merge})", strategy.window_fn, strategy.trigger)
         }
+        StageKind::SortByTime => "sort by time".to_owned(),
         StageKind::Materialize(side) => {
             let access = match plan.graph.side(*side).access {
                 SideAccess::Iterable => "iterable",

@@ -23,6 +23,7 @@ fn draft(keys: &[&[u8]]) -> BundleDraft {
         stage: StageId(1),
         lanes,
         input: Vec::new(),
+        merged: Vec::new(),
         watermark: EventTime::MAX,
         now: ProcessingTime(0),
         attempt: 0,

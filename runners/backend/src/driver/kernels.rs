@@ -7,8 +7,8 @@ use purlin_engine::core::action::BundleDraft;
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::JobGraph;
-use purlin_engine::data::LaneWriter;
-use purlin_engine::kernel::{KernelError, KernelIo, run_kernel};
+use purlin_engine::data::{BatchRef, LaneWriter};
+use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, SideStore};
 
 use crate::executor::{BatchReader, Reporter};
@@ -32,7 +32,8 @@ impl Kernels {
             // A panic in a kernel is a bug; it must end the job with a text, not hang it.
             let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft)));
             reporter.event(match caught {
-                Ok(Ok(result)) => Event::BundleFinished { bundle, result },
+                Ok(Ok(Ran::Whole(result))) => Event::BundleFinished { bundle, result },
+                Ok(Ok(Ran::NeedMerge(question))) => Event::BundleFailed { bundle, why: Failure::NeedMerge(question) },
                 Ok(Err(why)) => Event::BundleFailed { bundle, why: Failure::Garbage(why.to_string()) },
                 Err(_) => Event::BundleFailed {
                     bundle,
@@ -42,12 +43,16 @@ impl Kernels {
         });
     }
 
-    fn run(&self, draft: BundleDraft) -> Result<BundleResult, KernelError> {
+    fn run(&self, draft: BundleDraft) -> Result<Ran, KernelError> {
         let started = Instant::now();
         let elements_in = draft.elements();
         let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
         let input = BatchReader::new(draft.input, self.batches.clone()).collect::<Result<Vec<_>, _>>()?;
-        run_kernel(&self.graph, draft.stage, &mut KernelIo { input, sides: &*self.sides, out: &mut out })?;
+        let merged = BatchReader::new(draft.merged, self.batches.clone()).collect::<Result<Vec<_>, _>>()?;
+        let io = &mut KernelIo { input, merged, sides: &*self.sides, out: &mut out };
+        if let KernelDone::NeedMerge(question) = run_kernel(&self.graph, draft.stage, io)? {
+            return Ok(Ran::NeedMerge(question));
+        }
         let (outputs, totals) = out.finish()?;
         let stats = BundleStats {
             elements_in,
@@ -55,6 +60,12 @@ impl Kernels {
             bytes_out: totals.bytes,
             duration_us: started.elapsed().as_micros() as u64,
         };
-        Ok(BundleResult { outputs, stats, ..BundleResult::default() })
+        Ok(Ran::Whole(BundleResult { outputs, stats, ..BundleResult::default() }))
     }
+}
+
+/// What came of a bundle.
+enum Ran {
+    Whole(BundleResult),
+    NeedMerge(BatchRef),
 }

@@ -90,7 +90,9 @@ pub struct BundleDraft {
     pub lanes: Vec<Lane>,
     /// Its input, lane after lane, each in order of arrival.
     pub input: Vec<BatchSlice>,
-    /// Event timers up to this instant are due.
+    /// What an SDK said of windows that must merge; empty the first time.
+    pub merged: Vec<BatchSlice>,
+    /// Event timers up to this instant are due; at [`EventTime::MAX`] all timers are, those of the clock too.
     pub watermark: EventTime,
     /// The clock.
     pub now: ProcessingTime,

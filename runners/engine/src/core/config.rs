@@ -9,12 +9,15 @@ pub struct EngineConfig {
     /// How often a bundle is handed out when user code raised. Once: a retry of the same input on the same
     /// machine mostly raises again, later, and hides the first trace.
     pub user_error_attempts_max: u32,
+    /// How long a bundle of a worker may run before it is asked to share what is left with workers that are idle, in
+    /// milliseconds. Asked again each time its age has doubled. `None` never asks.
+    pub share_after_ms: Option<i64>,
     /// How many bundles the runner runs itself at once: the data threads.
     pub kernel_slots: u32,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { lost_worker_attempts_max: 4, user_error_attempts_max: 1, kernel_slots: 2 }
+        Self { lost_worker_attempts_max: 4, user_error_attempts_max: 1, share_after_ms: Some(100), kernel_slots: 2 }
     }
 }

@@ -60,6 +60,9 @@ pub enum Failure {
     User(String),
     /// What came back is not what the protocol allows; the text says what.
     Garbage(String),
+    /// A grouping needs an SDK to merge windows: these are its questions. No attempt is counted; the bundle runs
+    /// again with the answers.
+    NeedMerge(BatchRef),
     /// It was aborted on request.
     Aborted,
 }

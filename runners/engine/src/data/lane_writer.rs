@@ -195,6 +195,14 @@ impl LaneWriter {
         Ok(batch)
     }
 
+    /// Keeps a batch that is no output: whoever is told of it frees it, also if this bundle fails.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub fn put_aside(&mut self, batch: ElementBatch) -> Result<BatchRef, StoreError> {
+        self.store.put(Arc::new(batch), None)
+    }
+
     /// Lets go of a batch that [`put_residual`](Self::put_residual) kept: the engine has been told of it, so that it
     /// stays even if this bundle fails.
     pub fn hand_over(&mut self, batch: BatchId) {

@@ -7,5 +7,6 @@
 
 pub mod grouping;
 mod run;
+mod sort_by_time;
 
-pub use run::{KernelError, KernelIo, run_kernel};
+pub use run::{KernelDone, KernelError, KernelIo, run_kernel};

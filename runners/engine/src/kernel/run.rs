@@ -9,8 +9,9 @@ use purlin_model::window::BoundedWindow;
 use thiserror::Error;
 
 use super::grouping::append_once;
+use super::sort_by_time;
 use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
-use crate::data::{BatchSlice, ElementBatch, LaneWriter, WriteError};
+use crate::data::{BatchRef, BatchSlice, ElementBatch, LaneWriter, WriteError};
 use crate::store::{SideStore, StoreError};
 
 /// What a kernel may read and write.
@@ -18,10 +19,21 @@ use crate::store::{SideStore, StoreError};
 pub struct KernelIo<'a> {
     /// Its elements, in the order of the draft's lanes.
     pub input: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    /// What an SDK said of windows that must merge; empty the first time.
+    pub merged: Vec<(Arc<ElementBatch>, BatchSlice)>,
     /// Where side inputs are kept.
     pub sides: &'a dyn SideStore,
     /// Where its outputs go.
     pub out: &'a mut LaneWriter,
+}
+
+/// How a kernel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelDone {
+    /// All of its bundle is done.
+    Whole,
+    /// An SDK must say first how windows merge; nothing that was written counts. These are the questions.
+    NeedMerge(BatchRef),
 }
 
 /// Why a kernel cannot do its work.
@@ -44,6 +56,17 @@ pub enum KernelError {
         /// How many there may be.
         max: usize,
     },
+    /// An SDK's answer about windows is not one.
+    #[error(
+        "the environment that merges windows of type {window_fn} answered wrongly: {problem}; correct the `merge` \
+         method of the window function"
+    )]
+    Merge {
+        /// The window function's URN.
+        window_fn: String,
+        /// What is wrong, with the key and the window.
+        problem: String,
+    },
     /// An output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -59,7 +82,7 @@ pub enum KernelError {
 ///
 /// # Errors
 /// See [`KernelError`]; the bundle then counts as if it had not run.
-pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Result<(), KernelError> {
+pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Result<KernelDone, KernelError> {
     let spec = graph.stage(stage);
     match &spec.kind {
         StageKind::Impulse => {
@@ -69,21 +92,27 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
                 // The element is an empty byte string: in the nested encoding, its length.
                 io.out.push(*output, &header, EventTime::MIN, &[0])?;
             }
-            Ok(())
+            Ok(KernelDone::Whole)
         }
-        StageKind::Group { grouping: Grouping::AppendOnce, strategy } => {
+        StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge: _ } => {
             let input = spec.upstream.first().map(|output| graph.output(*output));
-            match (input, spec.outputs.first()) {
-                (Some(input), Some(output)) => append_once::group(input, strategy, &io.input, *output, io.out),
+            let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
                 // A grouping of nothing, or one that nobody reads, has nothing to do.
-                _ => Ok(()),
+                return Ok(KernelDone::Whole);
+            };
+            append_once::group(input, strategy, io, *output)
+        }
+        StageKind::SortByTime => {
+            if let (Some(input), Some(output)) = (spec.upstream.first(), spec.outputs.first()) {
+                sort_by_time::sort(graph.output(*input), &io.input, *output, io.out)?;
             }
+            Ok(KernelDone::Whole)
         }
         StageKind::Materialize(side) => {
             for (batch, slice) in &io.input {
                 io.sides.append(*side, batch, slice.first as usize, slice.last as usize)?;
             }
-            Ok(())
+            Ok(KernelDone::Whole)
         }
         StageKind::Worker => Err(KernelError::NotAKernel(stage)),
     }

@@ -105,6 +105,7 @@ impl Job {
             stage: self.plan.work,
             lanes: (0..KEY_GROUPS).filter_map(KeyGroup::new).map(Lane::Group).collect(),
             input,
+            merged: Vec::new(),
             watermark: EventTime::MIN,
             now: NOW,
             attempt: 0,

@@ -8,7 +8,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::action::{BundleId, LedgerSeq};
 use crate::core::lane::Lane;
-use crate::core::stage::{OutputId, StageId};
+use crate::core::stage::{OutputId, StageId, Take};
 use crate::data::BatchSlice;
 
 /// A bundle that runs.
@@ -22,12 +22,18 @@ pub struct Running {
     pub input: Vec<BatchSlice>,
     /// If its input is a residual: the holds that came with it, which stand until it commits.
     pub residual: Option<ResidualHolds>,
+    /// What an SDK said of windows that must merge.
+    pub merged: Vec<BatchSlice>,
+    /// If its input is a question about windows: who asked.
+    pub(crate) asked_by: Option<Box<(StageId, Take)>>,
     /// How often this input was handed out before.
     pub attempt: u32,
     /// When it was started.
     pub started: ProcessingTime,
     /// When it will be asked to check-point itself.
     pub split_at: Option<ProcessingTime>,
+    /// When it will be asked for work, should workers be idle then.
+    pub share_at: Option<ProcessingTime>,
     /// Whether it was told to stop.
     pub aborted: bool,
 }

@@ -7,7 +7,7 @@ use crate::core::action::{Action, BundleId, Outcome};
 use crate::core::bundle::{BundleResult, Routed, Running};
 use crate::core::event::{Failure, Residual, Split};
 use crate::core::stage::{StageId, StageKind, Take};
-use crate::data::{BatchId, BatchSlice};
+use crate::data::{BatchId, BatchRef, BatchSlice};
 
 impl Engine {
     pub(super) fn on_finished(&mut self, bundle: BundleId, result: BundleResult, now: ProcessingTime) {
@@ -29,6 +29,15 @@ impl Engine {
             self.actions.push_back(Action::Finalize { bundle });
         }
         self.schedule.on_finished(running.stage, &result.stats);
+        if let Some(asked_by) = running.asked_by {
+            self.stages[running.stage.index()].committed += 1;
+            let (asker, take) = *asked_by;
+            let merged = result.outputs.into_iter().map(|routed| BatchSlice::whole(routed.batch)).collect();
+            self.stages[asker.index()].retries.push_back(Take { merged, ..take });
+            self.maybe_ready.insert(asker);
+            self.free(&running.input);
+            return;
+        }
         let state = &mut self.stages[running.stage.index()];
         state.committed += 1;
         state.elements_done += running.input.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
@@ -45,11 +54,16 @@ impl Engine {
         self.dirty.insert(running.stage);
         self.maybe_ready.insert(running.stage);
         self.free(&running.input);
+        self.free(&running.merged);
     }
 
     pub(super) fn on_failed(&mut self, bundle: BundleId, why: Failure) {
         let Some(running) = self.leave(bundle) else { return };
         self.actions.push_back(Action::DiscardBundle { bundle });
+        if let Failure::NeedMerge(question) = why {
+            self.ask_merge(running, question);
+            return;
+        }
         let attempts = running.attempt + 1;
         let (text, attempts_max) = match why {
             Failure::Aborted if running.aborted => return,
@@ -57,6 +71,7 @@ impl Engine {
             Failure::WorkerLost(text) => (text, self.config.lost_worker_attempts_max),
             Failure::User(text) => (text, self.config.user_error_attempts_max),
             Failure::Garbage(text) => (text, 1),
+            Failure::NeedMerge(_) => return,
         };
         if running.aborted || self.ending.is_some() {
             return;
@@ -72,9 +87,38 @@ impl Engine {
             lanes: running.lanes,
             input: running.input,
             residual: running.residual,
+            merged: running.merged,
+            asked_by: running.asked_by,
             attempt: attempts,
         });
         self.maybe_ready.insert(running.stage);
+    }
+
+    /// Puts a grouping's questions to the workers that can merge its windows. The grouping keeps its lanes.
+    fn ask_merge(&mut self, running: Running, question: BatchRef) {
+        let stage = self.graph.stage(running.stage);
+        if running.aborted || self.ending.is_some() {
+            self.actions.push_back(Action::Free { batches: vec![question.id] });
+            return;
+        }
+        let StageKind::Group { merge: Some(merge), .. } = stage.kind else {
+            let name = &stage.name;
+            self.end(Outcome::Failed(format!(
+                "stage `{name}` cannot merge its windows, and no environment was named that can; this is a bug in \
+                 Purlin, please report it with the pipeline"
+            )));
+            return;
+        };
+        let asker = Take {
+            lanes: running.lanes,
+            input: running.input,
+            residual: running.residual,
+            merged: Vec::new(),
+            asked_by: None,
+            attempt: running.attempt,
+        };
+        self.stages[merge.index()].retries.push_back(Take::question(question, running.stage, asker));
+        self.maybe_ready.insert(merge);
     }
 
     pub(super) fn on_split(&mut self, bundle: BundleId, split: Split, now: ProcessingTime) {
@@ -170,7 +214,7 @@ impl Engine {
         last
     }
 
-    pub(super) fn is_group(&self, stage: StageId) -> bool {
-        matches!(self.graph.stage(stage).kind, StageKind::Group { .. })
+    pub(super) fn waits_for_all(&self, stage: StageId) -> bool {
+        self.graph.stage(stage).kind.waits_for_all()
     }
 }

@@ -1,6 +1,6 @@
 //! What runs next: watermarks first, then the schedule's picks among what is ready.
 
-use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 
 use super::Engine;
 use crate::core::action::{Action, BundleDraft};
@@ -23,7 +23,7 @@ impl Engine {
                 let reached = match spec.kind {
                     StageKind::Impulse if state.committed == 0 => EventTime::MIN,
                     StageKind::Impulse => EventTime::MAX,
-                    StageKind::Worker | StageKind::Group { .. } | StageKind::Materialize(_) => {
+                    StageKind::Worker | StageKind::Group { .. } | StageKind::SortByTime | StageKind::Materialize(_) => {
                         let reached = state.input.at();
                         state.least_output_hold(*output).map_or(reached, |hold| hold.min(reached))
                     }
@@ -35,13 +35,15 @@ impl Engine {
             for output in moved {
                 for consumer in &self.graph.output(output).consumers {
                     self.dirty.insert(consumer.stage);
-                    if self.is_group(consumer.stage) {
+                    if self.waits_for_all(consumer.stage) {
                         self.maybe_ready.insert(consumer.stage);
                     }
                 }
             }
             if moved_input {
                 self.on_side_progress(stage);
+                // Timers may be due.
+                self.maybe_ready.insert(stage);
             }
         }
     }
@@ -82,9 +84,9 @@ impl Engine {
         }
         loop {
             self.start_leftovers(now);
-            self.forget_idle_stages();
+            self.forget_idle_stages(now);
             let graph = self.graph.clone();
-            let ready = self.ready_stages(&graph);
+            let ready = self.ready_stages(&graph, now);
             if ready.is_empty() {
                 return;
             }
@@ -107,14 +109,14 @@ impl Engine {
     }
 
     /// A stage leaves the set only when it has nothing that could run, however many slots there are.
-    fn forget_idle_stages(&mut self) {
-        let idle: Vec<_> = self.maybe_ready.iter().copied().filter(|stage| !self.has_work(*stage)).collect();
+    fn forget_idle_stages(&mut self, now: ProcessingTime) {
+        let idle: Vec<_> = self.maybe_ready.iter().copied().filter(|stage| !self.has_work(*stage, now)).collect();
         for stage in idle {
             self.maybe_ready.remove(&stage);
         }
     }
 
-    fn ready_stages<'a>(&self, graph: &'a JobGraph) -> Vec<ReadyStage<'a>> {
+    fn ready_stages<'a>(&self, graph: &'a JobGraph, now: ProcessingTime) -> Vec<ReadyStage<'a>> {
         self.maybe_ready
             .iter()
             .filter_map(|stage| {
@@ -128,6 +130,11 @@ impl Engine {
                 for (_, queue) in state.free_lanes() {
                     elements += queue.elements();
                     bytes += queue.bytes();
+                    lanes += 1;
+                }
+                for lane in state.due_lanes(now).filter(|lane| !state.lanes.contains_key(lane)) {
+                    debug_assert!(lane != Lane::Any, "only keys have timers");
+                    elements += 1;
                     lanes += 1;
                 }
                 let impulse = spec.kind == StageKind::Impulse;
@@ -145,18 +152,20 @@ impl Engine {
     }
 
     /// Whether a stage could start a bundle if it had a slot.
-    pub(super) fn has_work(&self, stage: StageId) -> bool {
+    pub(super) fn has_work(&self, stage: StageId, now: ProcessingTime) -> bool {
         let state = &self.stages[stage.index()];
         if !state.retries.is_empty() || !state.residuals.is_empty() {
             return true;
         }
         match self.graph.stage(stage).kind {
             StageKind::Impulse => !state.begun,
-            // Append-once groups when the input is complete: pending elements do not count, they are the input.
-            StageKind::Group { .. } => {
+            // The input is complete when nothing more can come: what is pending does not count, it is the input.
+            StageKind::Group { .. } | StageKind::SortByTime => {
                 self.upstream_watermark(stage) == EventTime::MAX && state.free_lanes().next().is_some()
             }
-            StageKind::Worker | StageKind::Materialize(_) => state.free_lanes().next().is_some(),
+            StageKind::Worker | StageKind::Materialize(_) => {
+                state.free_lanes().next().is_some() || state.due_lanes(now).next().is_some()
+            }
         }
     }
 
@@ -178,18 +187,18 @@ impl Engine {
     /// Starts what the schedule picked; tells whether there was anything to start.
     fn start_picked(&mut self, pick: Pick, now: ProcessingTime) -> bool {
         let Some(spec) = self.graph.stages.get(pick.stage.index()) else { return false };
-        if self.free_slots(pick.stage) == 0 || !self.has_work(pick.stage) {
+        if self.free_slots(pick.stage) == 0 || !self.has_work(pick.stage, now) {
             return false;
         }
         let state = &mut self.stages[pick.stage.index()];
         let take = match spec.kind {
             StageKind::Impulse => {
                 state.begun = true;
-                Some(Take { lanes: vec![Lane::Any], input: Vec::new(), residual: None, attempt: 0 })
+                Some(Take::of_lanes(vec![Lane::Any]))
             }
-            StageKind::Group { .. } => state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, true),
-            StageKind::Worker | StageKind::Materialize(_) => {
-                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, false)
+            StageKind::Group { .. } | StageKind::SortByTime | StageKind::Worker | StageKind::Materialize(_) => {
+                let whole = spec.kind.waits_for_all();
+                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, whole, now)
             }
         };
         let Some(take) = take else { return false };
@@ -215,9 +224,17 @@ impl Engine {
             lanes: take.lanes.clone(),
             input: take.input.clone(),
             residual: take.residual,
+            merged: take.merged.clone(),
+            asked_by: take.asked_by,
             attempt: take.attempt,
             started: now,
-            split_at: age.map(|age| now + purlin_model::time::Millis(age)),
+            split_at: age.map(|age| now + Millis(age)),
+            // The bundles of keys are not split: their order is per key. Neither are the runner's own, which are short.
+            share_at: self
+                .config
+                .share_after_ms
+                .filter(|_| spec.env.is_some() && !spec.keyed)
+                .map(|after| now + Millis(after)),
             aborted: false,
         });
         self.actions.push_back(Action::StartBundle(BundleDraft {
@@ -225,6 +242,7 @@ impl Engine {
             stage,
             lanes: take.lanes,
             input: take.input,
+            merged: take.merged,
             watermark,
             now,
             attempt: take.attempt,

@@ -1,6 +1,6 @@
 //! How a job ends: done, failed, cancelled, or stuck with an explanation.
 
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 
 use super::Engine;
 use crate::core::action::{Action, Outcome};
@@ -21,24 +21,24 @@ impl Engine {
     }
 
     /// Ends the job when nothing runs and either an end was decided or nothing more can happen.
-    pub(super) fn conclude(&mut self) {
+    pub(super) fn conclude(&mut self, now: ProcessingTime) {
         if !self.ledger.is_empty() {
             return;
         }
         let outcome = match self.ending.take() {
             Some(outcome) => outcome,
-            None if self.waits_for_outside() => return,
+            None if self.waits_for_outside(now) => return,
             None if self.unfinished().next().is_none() => Outcome::Done,
-            None => Outcome::Stuck(self.explain()),
+            None => Outcome::Stuck(self.explain(now)),
         };
         self.over = true;
         self.actions.push_back(Action::JobDone(outcome));
     }
 
     /// Whether an event may still come: the clock, or workers for work that there is.
-    fn waits_for_outside(&self) -> bool {
+    fn waits_for_outside(&self, now: ProcessingTime) -> bool {
         self.next_wakeup().is_some()
-            || self.graph.stages.iter().any(|stage| self.free_slots(stage.id) == 0 && self.has_work(stage.id))
+            || self.graph.stages.iter().any(|stage| self.free_slots(stage.id) == 0 && self.has_work(stage.id, now))
     }
 
     /// Stages out of which something may still come.
@@ -54,26 +54,26 @@ impl Engine {
     }
 
     /// Why the job does not progress: each unfinished stage, and what it waits for.
-    pub fn explain(&self) -> Explanation {
+    pub fn explain(&self, now: ProcessingTime) -> Explanation {
         let stages = self
             .unfinished()
             .map(|stage| StageStall {
                 stage: self.graph.stage(stage).name.clone(),
                 input_watermark: self.stages[stage.index()].input.at(),
-                waits: self.waits(stage),
+                waits: self.waits(stage, now),
             })
             .collect();
         Explanation { stages }
     }
 
-    fn waits(&self, stage: StageId) -> Vec<Wait> {
+    fn waits(&self, stage: StageId, now: ProcessingTime) -> Vec<Wait> {
         let spec = self.graph.stage(stage);
         let state = &self.stages[stage.index()];
         let mut waits = Vec::new();
         if state.running > 0 {
             waits.push(Wait::Running { bundles: state.running.into() });
         }
-        if self.has_work(stage) {
+        if self.has_work(stage, now) {
             let elements = state.pending();
             waits.push(match self.free_slots(stage) {
                 0 => Wait::Workers { elements },

@@ -15,6 +15,7 @@ mod commit;
 mod dispatch;
 mod ending;
 mod progress;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Engine {
     /// For batches that were cut: how many elements are not released yet.
     cut_batches: BTreeMap<BatchId, u32>,
     actions: VecDeque<Action>,
+    /// The clock, when it was last told.
+    now: ProcessingTime,
     /// How the job will end, once nothing runs any more.
     ending: Option<Outcome>,
     over: bool,
@@ -84,6 +87,7 @@ impl Engine {
             maybe_ready: BTreeSet::new(),
             cut_batches: BTreeMap::new(),
             actions: VecDeque::new(),
+            now: ProcessingTime::default(),
             ending: None,
             over: false,
             graph,
@@ -95,6 +99,7 @@ impl Engine {
         if self.over {
             return;
         }
+        self.now = now;
         match event {
             Event::Start => self.on_start(),
             Event::BundleFinished { bundle, result } => self.on_finished(bundle, result, now),
@@ -109,11 +114,12 @@ impl Engine {
             Event::Cancel => self.end(Outcome::Cancelled),
             Event::Tick => {}
         }
-        self.wake_residuals(now);
+        self.wake(now);
         self.split_old_bundles(now);
         self.propagate();
         self.dispatch(now);
-        self.conclude();
+        self.share_with_idle(now);
+        self.conclude(now);
     }
 
     /// What to do next; `None` when there is nothing more until the next event.
@@ -128,7 +134,10 @@ impl Engine {
         }
         let residuals = self.stages.iter().filter_map(|stage| stage.delayed.keys().next().copied());
         let splits = self.ledger.iter().filter_map(|(_, running)| running.split_at);
-        residuals.chain(splits).chain(self.schedule.next_wakeup()).min()
+        let timers = self.stages.iter().filter_map(StageState::next_processing);
+        let own = residuals.chain(splits).chain(timers).chain(self.next_sharing());
+        // What is due already waits for a slot, not for the clock.
+        own.filter(|at| *at > self.now).chain(self.schedule.next_wakeup()).min()
     }
 
     /// The graph that this engine runs.
@@ -143,10 +152,13 @@ impl Engine {
         }
     }
 
-    fn wake_residuals(&mut self, now: ProcessingTime) {
+    fn wake(&mut self, now: ProcessingTime) {
         for (index, stage) in self.stages.iter_mut().enumerate() {
             if stage.delayed.keys().next().is_some_and(|at| *at <= now) {
                 stage.wake(now);
+                self.maybe_ready.insert(StageId(index as u32));
+            }
+            if stage.next_processing().is_some_and(|at| at <= now) {
                 self.maybe_ready.insert(StageId(index as u32));
             }
         }

@@ -105,7 +105,8 @@ impl JobGraphBuilder {
         coder: Coder,
     ) -> OutputHandle {
         let windows = upstream.first().map_or(WindowCoder::Global, |output| self.outputs[output.0.index()].windows);
-        let kind = StageKind::Group { grouping: Grouping::AppendOnce, strategy: Arc::new(strategy.clone()) };
+        let kind =
+            StageKind::Group { grouping: Grouping::AppendOnce, strategy: Arc::new(strategy.clone()), merge: None };
         let stage = self.stage(name, kind, None, upstream);
         self.output(stage, coder, windows)
     }
@@ -167,7 +168,7 @@ impl JobGraphBuilder {
         self.stages.push(StageSpec {
             id,
             name: name.into(),
-            keyed: matches!(kind, StageKind::Group { .. }),
+            keyed: kind.waits_for_all(),
             kind,
             env,
             upstream: upstream.iter().map(|output| output.0).collect(),

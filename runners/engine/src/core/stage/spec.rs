@@ -118,7 +118,11 @@ pub enum StageKind {
         grouping: Grouping,
         /// The windowing of the stage's *input*.
         strategy: Arc<WindowingStrategy>,
+        /// For windows that only an SDK can merge: the stage whose workers do, which takes questions and nothing else.
+        merge: Option<StageId>,
     },
+    /// Passes its input on, when it is complete, sorted by key and then by timestamp (`requires_time_sorted_input`).
+    SortByTime,
     /// Keeps its input for readers of a side input.
     Materialize(SideId),
 }
@@ -126,8 +130,8 @@ pub enum StageKind {
 /// The ways to group. The same input gives the same panes wherever two of them apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grouping {
-    /// For bounded input without merging windows and without early or late panes: the lane's queue is the buffer,
-    /// and one kernel per lane sorts and emits when the input is complete.
+    /// For bounded input without early or late panes: the lane's queue is the buffer, and one kernel per lane sorts,
+    /// merges windows and emits when the input is complete.
     AppendOnce,
 }
 
@@ -244,6 +248,16 @@ impl SideSpec {
     }
 }
 
+impl StageKind {
+    /// Whether its bundles take whole lanes, once, when the input is complete.
+    pub fn waits_for_all(&self) -> bool {
+        match self {
+            Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime => true,
+            Self::Impulse | Self::Worker | Self::Materialize(_) => false,
+        }
+    }
+}
+
 impl JobGraph {
     /// The stage with this id. Ids come from this graph, so the lookup cannot fail.
     pub fn stage(&self, id: StageId) -> &StageSpec {
@@ -288,6 +302,11 @@ impl JobGraph {
                 if !spec.consumers.iter().any(|consumer| consumer.stage == stage.id) {
                     return Err(fail(stage, format!("consumes {output}, which does not send to it")));
                 }
+            }
+            if let StageKind::Group { merge: Some(merge), .. } = stage.kind
+                && self.stages.get(merge.index()).is_none_or(|asked| asked.kind != StageKind::Worker)
+            {
+                return Err(fail(stage, format!("has its windows merged by {merge}, which is no stage of workers")));
             }
             for gate in &stage.gates {
                 if self.sides.get(gate.side.index()).is_none_or(|side| side.materialize >= stage.id) {

@@ -15,9 +15,9 @@ use purlin_model::time::{EventTime, ProcessingTime};
 use crate::core::bundle::{GroupSummary, ResidualHolds};
 use crate::core::event::Residual;
 use crate::core::lane::{Lane, LaneQueue};
-use crate::core::stage::{OutputId, StageSpec};
+use crate::core::stage::{OutputId, StageId, StageSpec};
 use crate::core::watermark::{HoldTracker, Watermark};
-use crate::data::BatchSlice;
+use crate::data::{BatchRef, BatchSlice};
 
 /// One stage of a running job.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,24 @@ pub(crate) struct Take {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) input: Vec<BatchSlice>,
     pub(crate) residual: Option<ResidualHolds>,
+    /// What an SDK said of windows that must merge.
+    pub(crate) merged: Vec<BatchSlice>,
+    /// If its input is a question about windows: who asked, and what he had taken.
+    pub(crate) asked_by: Option<Box<(StageId, Self)>>,
     pub(crate) attempt: u32,
+}
+
+impl Take {
+    /// Nothing but these lanes.
+    pub(crate) fn of_lanes(lanes: Vec<Lane>) -> Self {
+        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, attempt: 0 }
+    }
+
+    /// A question about windows, and who asked it.
+    pub(crate) fn question(question: BatchRef, stage: StageId, asker: Self) -> Self {
+        let input = vec![BatchSlice::whole(question)];
+        Self { input, asked_by: Some(Box::new((stage, asker))), ..Self::of_lanes(vec![Lane::Any]) }
+    }
 }
 
 impl StageState {
@@ -125,30 +142,59 @@ impl StageState {
             return Some(retry);
         }
         self.residuals.pop_front().map(|residual| Take {
-            lanes: vec![Lane::Any],
             input: vec![BatchSlice::whole(residual.batch)],
             residual: Some(residual.watermarks),
-            attempt: 0,
+            ..Take::of_lanes(vec![Lane::Any])
         })
     }
 
-    /// Takes from free lanes up to the bounds, locking the lanes of key groups. `whole_lanes` takes all of a lane
-    /// or nothing of it.
+    /// Key groups whose timers are due and that no bundle owns. At the end of the input every timer is due, those of
+    /// the clock too: nothing else could happen before they fire.
+    pub(crate) fn due_lanes(&self, now: ProcessingTime) -> impl Iterator<Item = Lane> {
+        let at = self.input.at();
+        self.summaries.iter().filter_map(move |(group, summary)| {
+            let event = summary.next_event.is_some_and(|due| due <= at);
+            let processing = summary.next_processing.is_some_and(|due| due <= now || at == EventTime::MAX);
+            let lane = Lane::Group(*group);
+            ((event || processing) && !self.locked.contains(&lane)).then_some(lane)
+        })
+    }
+
+    /// The earliest timer of the clock.
+    pub(crate) fn next_processing(&self) -> Option<ProcessingTime> {
+        self.summaries.values().filter_map(|summary| summary.next_processing).min()
+    }
+
+    /// Whether any timer will fire.
+    fn has_timers(&self) -> bool {
+        self.summaries.values().any(|summary| summary.next_event.is_some() || summary.next_processing.is_some())
+    }
+
+    /// Takes from free lanes up to the bounds, locking the lanes of key groups: input, and the timers that are due,
+    /// each lane with any counting as one element. `whole_lanes` takes all of a lane or nothing of it.
     pub(crate) fn take_lanes(
         &mut self,
         lanes_max: usize,
         elements_max: u64,
         bytes_max: u64,
         whole_lanes: bool,
+        now: ProcessingTime,
     ) -> Option<Take> {
-        let free: Vec<Lane> = self.free_lanes().map(|(lane, _)| lane).take(lanes_max.max(1)).collect();
-        let mut take = Take { lanes: Vec::new(), input: Vec::new(), residual: None, attempt: 0 };
+        let free: BTreeSet<Lane> = self.free_lanes().map(|(lane, _)| lane).chain(self.due_lanes(now)).collect();
+        let mut take = Take::of_lanes(Vec::new());
         let (mut elements, mut bytes) = (0, 0);
-        for lane in free {
-            if !take.input.is_empty() && (elements >= elements_max || bytes >= bytes_max) {
+        for lane in free.into_iter().take(lanes_max.max(1)) {
+            if !take.lanes.is_empty() && (elements >= elements_max || bytes >= bytes_max) {
                 break;
             }
-            let queue = self.lanes.get_mut(&lane).expect("free lanes are kept lanes");
+            if lane != Lane::Any {
+                self.locked.insert(lane);
+            }
+            take.lanes.push(lane);
+            let Some(queue) = self.lanes.get_mut(&lane) else {
+                elements += 1;
+                continue;
+            };
             let slices = if whole_lanes {
                 queue.drain()
             } else {
@@ -165,10 +211,6 @@ impl StageState {
             elements += slices.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
             bytes += slices.iter().map(BatchSlice::bytes).sum::<u64>();
             take.input.extend(slices);
-            take.lanes.push(lane);
-            if lane != Lane::Any {
-                self.locked.insert(lane);
-            }
         }
         (!take.lanes.is_empty()).then_some(take)
     }
@@ -226,14 +268,16 @@ impl StageState {
 
     /// The least timestamp that residuals and state may still emit into an output.
     pub(crate) fn least_output_hold(&self, output: OutputId) -> Option<EventTime> {
-        let state = self.summaries.values().filter_map(|summary| summary.min_hold).min();
+        // A timer that wants no hold can emit all the same, so that the output is not complete while there is any.
+        let timers = self.has_timers().then_some(EventTime::GLOBAL_WINDOW_MAX);
+        let state = self.summaries.values().filter_map(|summary| summary.min_hold).chain(timers).min();
         let residuals = self.residual_holds.get(&output).and_then(HoldTracker::least);
         [state, residuals].into_iter().flatten().min()
     }
 
     /// Whether nothing is pending, running or left.
     pub(crate) fn is_idle(&self) -> bool {
-        self.holds.is_empty() && self.residual_count == 0 && self.running == 0
+        self.holds.is_empty() && self.residual_count == 0 && self.running == 0 && !self.has_timers()
     }
 
     /// How many elements wait in any form.

@@ -3,23 +3,24 @@
 //! ```text
 //!   batches of a lane ─► records (window, hash of key, arrival) ─sort─► runs of equal window and key ─► KV<K, Iterable<V>>
 //! ```
-//! For bounded input, windows that do not merge, and no early or late panes: each key and window has one pane, its
-//! only one, on time. Values keep their order of arrival. Costs a sort of one small record per element; values are
+//! For bounded input, and no early or late panes: each key and window has one pane, its only one, on time. Windows that
+//! merge do so first, key by key. Values keep their order of arrival. Costs a sort of one small record per element; values are
 //! copied once, into the output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_model::element::{Header, HeaderError};
 use purlin_model::key_group::hash_key;
 use purlin_model::pane::PaneInfo;
 use purlin_model::time::EventTime;
-use purlin_model::window::{BoundedWindow, WindowCoder};
-use purlin_model::windowing_strategy::{TimestampCombiner, WindowingStrategy};
+use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
+use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, WindowingStrategy};
 
+use super::merge::{self, Answers, Questions};
 use crate::core::stage::{OutputId, OutputSpec};
-use crate::data::{BatchSlice, ElementBatch, ElementView, LaneWriter};
-use crate::kernel::KernelError;
+use crate::data::{BatchSlice, ElementBatch, ElementView};
+use crate::kernel::{KernelDone, KernelError, KernelIo};
 
 /// An element of the wire format holds less than this: its count of values has 31 bits, and a batch 30.
 const GROUP_BYTES_MAX: usize = 1 << 29;
@@ -39,16 +40,22 @@ struct Record {
 /// Groups the elements of whole lanes. `input` is the collection that they came from.
 ///
 /// # Errors
-/// If an element's key or windows cannot be read, or a group is too large.
+/// If an element's key or windows cannot be read, a group is too large, or an answer is wrong.
 pub fn group(
     input: &OutputSpec,
     strategy: &WindowingStrategy,
-    batches: &[(Arc<ElementBatch>, BatchSlice)],
+    io: &mut KernelIo<'_>,
     output: OutputId,
-    out: &mut LaneWriter,
-) -> Result<(), KernelError> {
+) -> Result<KernelDone, KernelError> {
+    let KernelIo { input: batches, merged, out, .. } = io;
+    let batches = batches.as_slice();
     let mut windows = WindowTable::default();
     let mut records = read_records(input, batches, &mut windows)?;
+    if strategy.merge_status == MergeStatus::NeedsMerge
+        && let Some(questions) = merge_windows(strategy, input.windows, batches, merged, &mut records, &mut windows)?
+    {
+        return Ok(KernelDone::NeedMerge(out.put_aside(questions)?));
+    }
     windows.renumber(&mut records);
     let element = |record: &Record| batches[record.batch as usize].0.get(record.index as usize);
     let key = |record: &Record| &element(record).value[..record.key_length as usize];
@@ -70,7 +77,61 @@ pub fn group(
         write_group(key(first), group, element, &mut value)?;
         out.push(output, &header, timestamp, &value)?;
     }
-    Ok(())
+    Ok(KernelDone::Whole)
+}
+
+/// Moves the records of each key into the windows that theirs become, or returns what an SDK must be asked first.
+fn merge_windows(
+    strategy: &WindowingStrategy,
+    coder: WindowCoder,
+    batches: &[(Arc<ElementBatch>, BatchSlice)],
+    answers: &[(Arc<ElementBatch>, BatchSlice)],
+    records: &mut [Record],
+    windows: &mut WindowTable,
+) -> Result<Option<ElementBatch>, KernelError> {
+    let key = |record: &Record| {
+        &batches[record.batch as usize].0.get(record.index as usize).value[..record.key_length as usize]
+    };
+    records.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(key(b))));
+    let wrong = |key: &[u8], problem: String| KernelError::Merge {
+        window_fn: strategy.window_fn.urn().to_owned(),
+        problem: format!("key {}: {problem}", key.escape_ascii()),
+    };
+    let answers = match answers {
+        [] => None,
+        answers => Some(Answers::read(answers, coder).map_err(|problem| wrong(&[], problem))?),
+    };
+    let mut questions = Questions::default();
+    let same_key = |a: &Record, b: &Record| a.hash == b.hash && key(a) == key(b);
+    for (nonce, group) in records.chunk_by_mut(same_key).enumerate() {
+        let numbers: BTreeSet<u32> = group.iter().map(|record| record.window).collect();
+        if numbers.len() < 2 {
+            continue;
+        }
+        let distinct: BTreeSet<&BoundedWindow> =
+            numbers.iter().map(|number| &windows.windows[*number as usize]).collect();
+        let becomes = match (&strategy.window_fn, &answers) {
+            (WindowFn::Session { .. }, _) => merge::sessions(distinct),
+            (_, Some(answers)) => {
+                answers.of(nonce as u64, &distinct).map_err(|problem| wrong(key(&group[0]), problem))?
+            }
+            (_, None) => {
+                questions.ask(nonce as u64, &distinct);
+                continue;
+            }
+        };
+        let renumbered: BTreeMap<u32, u32> = numbers
+            .into_iter()
+            .filter_map(|number| {
+                let into = becomes.get(&windows.windows[number as usize])?.clone();
+                Some((number, windows.number(into)))
+            })
+            .collect();
+        for record in group {
+            record.window = renumbered.get(&record.window).copied().unwrap_or(record.window);
+        }
+    }
+    Ok(questions.finish())
 }
 
 fn read_records(
@@ -168,15 +229,20 @@ impl WindowTable {
         self.timestamp = read.timestamp;
         self.current.clear();
         for window in read.windows {
-            let next = self.windows.len() as u32;
-            let windows = &mut self.windows;
-            let number = *self.numbers.entry(window).or_insert_with_key(|window| {
-                windows.push(window.clone());
-                next
-            });
+            let number = self.number(window);
             self.current.push(number);
         }
         Ok(())
+    }
+
+    /// The number of a window, the same one each time.
+    fn number(&mut self, window: BoundedWindow) -> u32 {
+        let next = self.windows.len() as u32;
+        let windows = &mut self.windows;
+        *self.numbers.entry(window).or_insert_with_key(|window| {
+            windows.push(window.clone());
+            next
+        })
     }
 
     /// Numbers the windows in their own order, so that groups come out by window, earliest end first.
