@@ -18,7 +18,7 @@ use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
-use crate::draft::{Draft, DraftKind, SideKey, Sources, drafts};
+use crate::draft::{Draft, DraftKind, SideKey, Sources, drafts, merger};
 use crate::graph::{Graph, Leaf};
 use crate::problem::Problems;
 use crate::stage::{Environment, SideUse, Stage, StageGraph};
@@ -73,7 +73,13 @@ impl Context<'_> {
     fn outputs(&self) -> (Vec<OutputSpec>, BTreeMap<PCollectionId, OutputId>) {
         let mut consumers = BTreeMap::<PCollectionId, Vec<ConsumerSpec>>::new();
         for (index, draft) in self.drafts.iter().enumerate() {
-            let consumer = ConsumerSpec { stage: StageId(index as u32), partitioning: partitioning(draft) };
+            let consumer = ConsumerSpec { stage: StageId(index as u32), partitioning: self.partitioning(draft) };
+            // Answers about windows go to the grouping that asked, though they are none of its input.
+            let merger = merger(self.graph, self.drafts, draft).map(|merger| &self.drafts[merger]);
+            for answers in merger.into_iter().flat_map(|merger| self.leaves(merger)).flat_map(|it| it.outputs.values())
+            {
+                consumers.entry(answers.clone()).or_default().push(consumer);
+            }
             for source in draft.input.iter().flat_map(|input| self.sources.of(input)) {
                 consumers.entry(source).or_default().push(consumer);
             }
@@ -172,7 +178,7 @@ impl Context<'_> {
                 upstream: upstream.into_iter().collect(),
                 outputs: emitted.iter().map(|(output, _)| *output).collect(),
                 gates: gates.into_iter().map(|side| gate(&sides[side.index()])).collect(),
-                keyed: draft.kind == DraftKind::Group,
+                keyed: self.is_keyed(draft),
                 splittable: of_leaves(&|leaf| leaf.splittable),
                 unbounded: of_leaves(&|leaf| leaf.outputs.values().any(|output| !self.graph.is_bounded(output))),
                 finalizes: of_leaves(&|leaf| leaf.finalizes),
@@ -196,9 +202,25 @@ impl Context<'_> {
                 let input = draft.input.as_ref().expect("a grouping has an input");
                 // `supported` has seen that nothing else is asked for.
                 let strategy = Arc::new(self.graph.strategy_of(input).clone());
-                StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge: None }
+                let merge = merger(self.graph, self.drafts, draft).map(|merger| StageId(merger as u32));
+                StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge }
             }
+            DraftKind::Sort => StageKind::SortByTime,
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),
+        }
+    }
+
+    /// Whether only one bundle at a time may have a key: groupings, and whoever has state.
+    fn is_keyed(&self, draft: &Draft) -> bool {
+        matches!(draft.kind, DraftKind::Group | DraftKind::Sort) || self.leaves(draft).any(|leaf| leaf.stateful)
+    }
+
+    fn partitioning(&self, draft: &Draft) -> Partitioning {
+        match (self.is_keyed(draft), draft.sides.is_empty()) {
+            (false, true) => Partitioning::Any,
+            (false, false) => Partitioning::AnyByWindow,
+            (true, true) => Partitioning::ByKey,
+            (true, false) => Partitioning::ByKeyAndWindow,
         }
     }
 
@@ -208,7 +230,7 @@ impl Context<'_> {
             DraftKind::Materialize((pcollection, access)) => {
                 format!("side input {} as {access:?}", self.graph.pcollection(pcollection).unique_name)
             }
-            DraftKind::Impulse | DraftKind::Worker | DraftKind::Group => {
+            DraftKind::Impulse | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
                 self.leaves(draft).map(|leaf| leaf.name.as_str()).collect::<Vec<_>>().join(" + ")
             }
         }
@@ -233,15 +255,6 @@ impl Context<'_> {
             // Everything else was made a custom window around a length prefix.
             _ => WindowCoder::Custom,
         }
-    }
-}
-
-fn partitioning(draft: &Draft) -> Partitioning {
-    match (draft.kind == DraftKind::Group, draft.sides.is_empty()) {
-        (false, true) => Partitioning::Any,
-        (false, false) => Partitioning::AnyByWindow,
-        (true, true) => Partitioning::ByKey,
-        (true, false) => Partitioning::ByKeyAndWindow,
     }
 }
 

@@ -6,6 +6,7 @@ use prost::Message;
 use purlin_engine::core::stage::{OutputId, StageId};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_ptransforms::primitives;
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
 use crate::stage::StageGraph;
@@ -16,6 +17,12 @@ pub const SOURCE_ID: &str = "purlin:source";
 /// The id of the transform that writes an output.
 pub fn sink_id(output: OutputId) -> String {
     format!("purlin:sink:{}", output.0)
+}
+
+fn has_timers(transform: &pb::PTransform) -> bool {
+    let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO);
+    let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
+    payload.is_some_and(|payload| !payload.timer_family_specs.is_empty())
 }
 
 impl StageGraph {
@@ -76,6 +83,10 @@ impl StageGraph {
         descriptor.coders = all.coders.clone();
         descriptor.coders.extend(extra);
         descriptor.environments = all.environments.clone();
+        // Without an address for timers a worker neither sends nor expects any, not even the end of them.
+        if descriptor.transforms.values().any(has_timers) {
+            descriptor.timer_api_service_descriptor = Some(service);
+        }
         descriptor
     }
 

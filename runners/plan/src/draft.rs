@@ -33,6 +33,7 @@ pub(crate) enum DraftKind {
     Impulse,
     Worker,
     Group,
+    Sort,
     Materialize(SideKey),
 }
 
@@ -99,10 +100,17 @@ pub(crate) fn drafts(graph: &Graph, sources: &Sources<'_>) -> Vec<Draft> {
         let inputs = draft.input.iter().flat_map(|input| sources.of(input));
         edges.extend(inputs.filter_map(|input| Some((*writers.get(&input)?, index))));
         edges.extend(draft.sides.iter().filter_map(|side| Some((*keepers.get(&side.key)?, index))));
+        edges.extend(merger(graph, &drafts, draft).map(|merger| (merger, index)));
     }
     let ordered = order(drafts.len(), edges).expect("leaves have no cycles, and fusing makes none: see `fuse`");
     let mut drafts: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
     ordered.into_iter().filter_map(|position| drafts[position].take()).collect()
+}
+
+/// The draft that merges windows for a grouping.
+pub(crate) fn merger(graph: &Graph, drafts: &[Draft], of: &Draft) -> Option<usize> {
+    let merged_by = of.leaves.iter().find_map(|leaf| graph.leaves[*leaf].merged_by.as_ref())?;
+    drafts.iter().position(|draft| draft.leaves.iter().any(|leaf| graph.leaves[*leaf].id == *merged_by))
 }
 
 fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
@@ -110,6 +118,7 @@ fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let kind = match root.kind {
         LeafKind::Impulse => DraftKind::Impulse,
         LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
+        LeafKind::SortByTime => DraftKind::Sort,
         LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,
     };
     let mut sides = Vec::new();

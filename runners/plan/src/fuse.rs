@@ -38,7 +38,14 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Fused> {
                 let same = |stage: &usize| graph.leaves[stages[*stage].leaves[0]].env.as_ref() == Some(env);
                 writer.filter(same).or_else(|| open_roots.get(&(input, env)).copied())
             }
-            (LeafKind::Worker | LeafKind::Impulse | LeafKind::GroupByKey | LeafKind::CombinePerKey, _) => None,
+            (
+                LeafKind::Worker
+                | LeafKind::Impulse
+                | LeafKind::GroupByKey
+                | LeafKind::CombinePerKey
+                | LeafKind::SortByTime,
+                _,
+            ) => None,
         };
         let stage = joined.unwrap_or_else(|| {
             stages.push(Fused { leaves: Vec::new() });

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
+use purlin_model::ids::{CoderId, EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_coders as coders;
 
 /// What a leaf is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) enum LeafKind {
     Worker,
     /// A reshuffle or redistribution, of which the runner does all: its output is its input, materialised.
     Barrier,
+    /// The runner's own sort by key and time; a pass makes it.
+    SortByTime,
 }
 
 /// A transform that does work.
@@ -44,6 +47,8 @@ pub(crate) struct Leaf {
     pub(crate) finalizes: bool,
     /// Whether it has state or timers.
     pub(crate) stateful: bool,
+    /// For a grouping whose windows only an SDK can merge: the transform that merges them.
+    pub(crate) merged_by: Option<TransformId>,
     /// The transform of the user's that it came from; itself, unless a pass made it.
     pub(crate) origin: TransformId,
 }
@@ -92,6 +97,32 @@ impl Graph {
             let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
             let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
             self.components.coders.insert(id.clone(), pb::Coder { spec, component_coder_ids });
+        }
+        id
+    }
+
+    /// A windowing strategy of one global window; the same one each time.
+    pub(crate) fn global_windowing(&mut self) -> String {
+        let id = "purlin:global_windows".to_owned();
+        if !self.components.windowing_strategies.contains_key(&id) {
+            let coder = self.coder(coders::GLOBAL_WINDOW, &[]);
+            let strategy = WindowingStrategy::global(CoderId::new(coder.as_str()));
+            let window_fn = pb::FunctionSpec { urn: strategy.window_fn.urn().to_owned(), ..Default::default() };
+            let default = pb::trigger::Trigger::Default(pb::trigger::Default {});
+            let wire = pb::WindowingStrategy {
+                window_fn: Some(window_fn),
+                merge_status: pb::merge_status::Enum::NonMerging as i32,
+                window_coder_id: coder,
+                trigger: Some(pb::Trigger { trigger: Some(default) }),
+                accumulation_mode: pb::accumulation_mode::Enum::Discarding as i32,
+                output_time: pb::output_time::Enum::EndOfWindow as i32,
+                closing_behavior: pb::closing_behavior::Enum::EmitIfNonempty as i32,
+                on_time_behavior: pb::on_time_behavior::Enum::FireIfNonempty as i32,
+                assigns_to_one_window: true,
+                ..pb::WindowingStrategy::default()
+            };
+            self.components.windowing_strategies.insert(id.clone(), wire);
+            self.strategies.insert(WindowingStrategyId::new(id.as_str()), strategy);
         }
         id
     }

@@ -183,9 +183,11 @@ impl<'a> Walk<'a> {
         let (wanted, fix) = match kind {
             LeafKind::Impulse => (0..=0, "an impulse has no input"),
             LeafKind::Flatten => (0..=usize::MAX, ""),
-            LeafKind::GroupByKey | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::Barrier => {
-                (1..=1, "it takes exactly one beside its side inputs")
-            }
+            LeafKind::GroupByKey
+            | LeafKind::CombinePerKey
+            | LeafKind::Worker
+            | LeafKind::Barrier
+            | LeafKind::SortByTime => (1..=1, "it takes exactly one beside its side inputs"),
         };
         if !wanted.contains(&inputs.len()) {
             self.problems.add(name, format!("has {} main inputs", inputs.len()), fix);
@@ -194,7 +196,9 @@ impl<'a> Walk<'a> {
         let env = match kind {
             LeafKind::Worker => self.environment(transform),
             LeafKind::CombinePerKey => self.environment_of(transform).map(EnvironmentId::from),
-            LeafKind::Impulse | LeafKind::Flatten | LeafKind::GroupByKey | LeafKind::Barrier => None,
+            LeafKind::Impulse | LeafKind::Flatten | LeafKind::GroupByKey | LeafKind::Barrier | LeafKind::SortByTime => {
+                None
+            }
         };
         if !complete {
             return;
@@ -216,6 +220,7 @@ impl<'a> Walk<'a> {
             splittable: false,
             finalizes: par_do.is_some_and(|payload| payload.requests_finalization),
             stateful,
+            merged_by: None,
         });
     }
 

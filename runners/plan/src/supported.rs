@@ -1,8 +1,5 @@
 //! What this version cannot run yet, all of it at once.
 
-use purlin_model::windowing_strategy::MergeStatus;
-use purlin_proto::urns::standard_requirements as requirements;
-
 use crate::graph::LeafKind;
 use crate::problem::Problems;
 use crate::validate::ValidatedPipeline;
@@ -15,9 +12,6 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
     let mut problems = Problems::new();
     let graph = &pipeline.graph;
     for leaf in &graph.leaves {
-        if leaf.stateful {
-            problems.add(&leaf.name, "uses state or timers", LATER);
-        }
         if leaf.kind != LeafKind::GroupByKey && leaf.kind != LeafKind::CombinePerKey {
             continue;
         }
@@ -26,16 +20,9 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
         if !graph.is_bounded(input) {
             problems.add(&leaf.name, format!("groups the unbounded PCollection `{input}`"), LATER);
         }
-        if strategy.merge_status == MergeStatus::NeedsMerge {
-            problems.add(&leaf.name, "groups windows that merge, such as sessions", LATER);
-        }
         if !strategy.trigger.fires_only_at_end_of_window() {
             problems.add(&leaf.name, "groups with a trigger that may fire before the end of the window", LATER);
         }
-    }
-    let unmet = [requirements::REQUIRES_STABLE_INPUT, requirements::REQUIRES_TIME_SORTED_INPUT];
-    for requirement in pipeline.proto().requirements.iter().filter(|it| unmet.contains(&it.as_str())) {
-        problems.add("pipeline", format!("requires `{requirement}`"), LATER);
     }
     problems.into_result(())
 }

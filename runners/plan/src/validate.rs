@@ -124,9 +124,18 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         Some((&strategy.window_fn, graph.urn_of_coder(strategy.window_coder_id.as_str())))
     };
     let output = leaf.outputs.values().next();
+    let keyed = |id: &str| coder(id).is_none_or(|coder| matches!(&**coder, Coder::Kv(..)));
+    if leaf.stateful {
+        for id in leaf.inputs.iter().filter(|id| !keyed(id.as_str())) {
+            let found = coder(id.as_str()).map_or_else(String::new, ToString::to_string);
+            let what = format!(
+                "has state or timers, and reads PCollection `{id}`, whose coder `{found}` is not one of keys and values"
+            );
+            problems.add(&leaf.name, what, "make its elements pairs: state belongs to a key");
+        }
+    }
     match leaf.kind {
         LeafKind::GroupByKey => {
-            let keyed = |id: &str| coder(id).is_none_or(|coder| matches!(&**coder, Coder::Kv(..)));
             for id in leaf.inputs.iter().filter(|id| !keyed(id.as_str())) {
                 let found = coder(id.as_str()).map_or_else(String::new, ToString::to_string);
                 let what = format!("groups PCollection `{id}`, whose coder `{found}` is not one of keys and values");
@@ -155,7 +164,7 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
                 }
             }
         }
-        LeafKind::Impulse | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::Barrier => {}
+        LeafKind::Impulse | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::Barrier | LeafKind::SortByTime => {}
     }
     // Whoever hands windows on unchanged emits them in the coder in which they came.
     if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)

@@ -1,7 +1,7 @@
 //! The passes: each takes the graph and leaves it in another form that means the same.
 //!
 //! ```text
-//!   lift_combiners ─► expand_splittable ─► prefix_lengths ─► recode_flattens ─► fuse
+//!   lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode_flattens ─► merge_windows ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
@@ -9,8 +9,10 @@
 
 mod expand_splittable;
 mod lift_combiners;
+mod merge_windows;
 mod prefix_lengths;
 mod recode_flattens;
+mod sort_by_time;
 
 use crate::graph::Graph;
 
@@ -18,6 +20,8 @@ use crate::graph::Graph;
 pub(crate) fn run(graph: &mut Graph) {
     lift_combiners::run(graph);
     expand_splittable::run(graph);
+    sort_by_time::run(graph);
     prefix_lengths::run(graph);
     recode_flattens::run(graph);
+    merge_windows::run(graph);
 }

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message;
+use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_coders as coders;
 
 use crate::graph::Graph;
@@ -58,6 +60,31 @@ pub(super) fn run(graph: &mut Graph) {
             strategy.window_coder_id = custom;
         }
     }
+    for position in 0..graph.leaves.len() {
+        if graph.leaves[position].stateful {
+            recode_timers(graph, position);
+        }
+    }
+}
+
+/// Timers carry keys and windows, as the elements of their ParDo's input do.
+fn recode_timers(graph: &mut Graph, position: usize) {
+    let leaf = graph.leaves[position].clone();
+    let input = graph.pcollection(&leaf.inputs[0]).clone();
+    let window = graph.components.windowing_strategies[&input.windowing_strategy_id].window_coder_id.clone();
+    let Some(key) = graph.components.coders.get(&input.coder_id).and_then(|kv| kv.component_coder_ids.first()).cloned()
+    else {
+        return;
+    };
+    let timer = graph.coder(coders::TIMER, &[&key, &window]);
+    let transform = graph.components.transforms.get_mut(leaf.id.as_str());
+    let Some(spec) = transform.and_then(|transform| transform.spec.as_mut()) else { return };
+    // Parsing has read it.
+    let Ok(mut payload) = pb::ParDoPayload::decode(&spec.payload[..]) else { return };
+    for family in payload.timer_family_specs.values_mut() {
+        family.timer_family_coder_id.clone_from(&timer);
+    }
+    spec.payload = payload.encode_to_vec().into();
 }
 
 /// Whether a window already stands behind its last instant and its length.

@@ -105,6 +105,7 @@ fn recode(
         splittable: false,
         finalizes: false,
         stateful: false,
+        merged_by: None,
     });
     fresh
 }

@@ -1,0 +1,67 @@
+//! Puts a sort by time in front of each ParDo that requires its input in order of time.
+//!
+//! ```text
+//!   X ─► ParDo(requires_time_sorted_input)   ─►   X ─► SortByTime ─► X' ─► ParDo
+//! ```
+//! The sort is the runner's own, per key; between it and the ParDo the order of each key is kept.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use purlin_model::ids::LocalName;
+use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_ptransforms::primitives;
+
+use crate::graph::{Graph, Leaf, LeafKind};
+
+pub(super) fn run(graph: &mut Graph) {
+    for mut leaf in std::mem::take(&mut graph.leaves) {
+        if requires_sorted_input(graph, &leaf) {
+            let sort = sort(graph, &leaf);
+            for sorted in sort.outputs.values() {
+                let local = graph.main_local(&leaf);
+                if let Some(transform) = graph.components.transforms.get_mut(leaf.id.as_str()) {
+                    transform.inputs.insert(local, sorted.to_string());
+                }
+                leaf.inputs = vec![sorted.clone()];
+            }
+            graph.leaves.push(sort);
+        }
+        graph.leaves.push(leaf);
+    }
+}
+
+fn requires_sorted_input(graph: &Graph, leaf: &Leaf) -> bool {
+    let spec = graph.transform(&leaf.id).spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO);
+    let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
+    leaf.stateful && payload.is_some_and(|payload| payload.requires_time_sorted_input)
+}
+
+fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
+    let input = leaf.inputs[0].clone();
+    let coder = graph.pcollection(&input).coder_id.clone();
+    let sorted = graph.add_pcollection(&input, &format!("{}/SortByTime.out", leaf.id), &coder);
+    let name = format!("{}/SortByTime", leaf.name);
+    let transform = pb::PTransform {
+        unique_name: name.clone(),
+        inputs: BTreeMap::from([("in".to_owned(), input.to_string())]),
+        outputs: BTreeMap::from([("out".to_owned(), sorted.to_string())]),
+        ..pb::PTransform::default()
+    };
+    let id = graph.add_transform(&format!("{}/SortByTime", leaf.id), transform);
+    Leaf {
+        id,
+        name,
+        kind: LeafKind::SortByTime,
+        inputs: vec![input],
+        sides: BTreeMap::new(),
+        outputs: BTreeMap::from([(LocalName::new("out"), sorted)]),
+        env: None,
+        forced_root: true,
+        splittable: false,
+        finalizes: false,
+        stateful: false,
+        merged_by: None,
+        origin: leaf.id.clone(),
+    }
+}
