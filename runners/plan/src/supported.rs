@@ -16,12 +16,8 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
             continue;
         }
         let input = &leaf.inputs[0];
-        let strategy = graph.strategy_of(input);
         if !graph.is_bounded(input) {
             problems.add(&leaf.name, format!("groups the unbounded PCollection `{input}`"), LATER);
-        }
-        if !strategy.trigger.fires_only_at_end_of_window() {
-            problems.add(&leaf.name, "groups with a trigger that may fire before the end of the window", LATER);
         }
     }
     problems.into_result(())

@@ -67,6 +67,16 @@ pub enum Failure {
     Aborted,
 }
 
+impl Failure {
+    /// The transform whose code raised, if the SDK's text names it: Python's does, behind the exception. A stage may
+    /// hold many transforms, and the user looks for one.
+    pub fn transform(&self) -> Option<&str> {
+        let Self::User(text) = self else { return None };
+        let (_, named) = text.split_once("[while running '")?;
+        named.split_once("']").map(|(transform, _)| transform)
+    }
+}
+
 /// A split of a running bundle: `primary ++ residuals` equals its old input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
@@ -91,4 +101,17 @@ pub struct Residual {
     pub watermarks: Vec<(OutputId, EventTime)>,
     /// Whether it will end by itself.
     pub bounded: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transform_is_the_one_that_the_sdk_names() {
+        let python = Failure::User("ValueError: no [while running 'A/Map(f)']\n\nand more".to_owned());
+        assert_eq!(python.transform(), Some("A/Map(f)"));
+        assert_eq!(Failure::User("panic: no [while running 'A".to_owned()).transform(), None);
+        assert_eq!(Failure::WorkerLost("[while running 'A']".to_owned()).transform(), None);
+    }
 }

@@ -65,6 +65,10 @@ impl Engine {
             return;
         }
         let attempts = running.attempt + 1;
+        let place = match why.transform() {
+            Some(transform) => format!("transform `{transform}`"),
+            None => format!("stage `{}`", self.graph.stage(running.stage).name),
+        };
         let (text, attempts_max) = match why {
             Failure::Aborted if running.aborted => return,
             Failure::Aborted => ("its bundle was aborted, which nobody had asked for".to_owned(), 1),
@@ -78,8 +82,7 @@ impl Engine {
         }
         if attempts >= attempts_max {
             let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
-            let name = &self.graph.stage(running.stage).name;
-            self.end(Outcome::Failed(format!("stage `{name}` failed{tries}: {text}")));
+            self.end(Outcome::Failed(format!("{place} failed{tries}: {text}")));
             return;
         }
         // Handed out again as it was; its lanes stay locked, so that the order of each key is kept.
