@@ -9,29 +9,10 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
+use harness::counts::{self, texts};
 use harness::{Server, finish, purlin, python, root, with_python};
-use tempfile::TempDir;
-
-type Counts = BTreeMap<String, u64>;
-
-/// Beside the example texts: other scripts, words that differ in case, a line without words, no newline at the end.
-const ODD_TEXT: &str = "Beam beam BEAM\n\n  -- 12 --\nFüße señal naïve 梁 梁 o'clock 'tis\nlast_line";
-
-/// A folder with texts.
-fn texts() -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for entry in fs::read_dir(root().join("examples/data")).expect("there are texts") {
-        let entry = entry.expect("a text");
-        fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("texts can be copied");
-    }
-    fs::write(folder.path().join("odd.txt"), ODD_TEXT).expect("a file");
-    folder
-}
 
 /// Runs what `program` says, with input and output behind it, and compares what it wrote.
 fn check(mut command: Command, program: &[&str], options: Vec<String>, words: fn(&str) -> Vec<String>) {
@@ -40,33 +21,7 @@ fn check(mut command: Command, program: &[&str], options: Vec<String>, words: fn
     let prefix = output.path().join("counts");
     command.args(program).arg("--input").arg(&pattern).arg("--output").arg(&prefix).args(options);
     finish(command).well();
-    assert_eq!(read_counts(output.path()), count(input.path(), words));
-}
-
-fn count(folder: &Path, words: fn(&str) -> Vec<String>) -> Counts {
-    let mut counts = Counts::new();
-    for entry in fs::read_dir(folder).expect("the folder of texts") {
-        let text = fs::read_to_string(entry.expect("a text").path()).expect("texts are UTF-8");
-        for word in text.lines().flat_map(words) {
-            *counts.entry(word).or_default() += 1;
-        }
-    }
-    assert!(counts.len() > 1000, "there are texts with many words");
-    counts
-}
-
-fn read_counts(folder: &Path) -> Counts {
-    let mut counts = Counts::new();
-    for entry in fs::read_dir(folder).expect("the folder of counts") {
-        let file = entry.expect("a file").path();
-        for line in fs::read_to_string(&file).expect("counts are UTF-8").lines() {
-            let (word, count) = line.rsplit_once(": ").unwrap_or_else(|| panic!("{}: {line}", file.display()));
-            let count = count.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
-            let twice = counts.insert(word.to_owned(), count);
-            assert_eq!(twice, None, "{word} is counted twice");
-        }
-    }
-    counts
+    assert_eq!(counts::read(output.path()), counts::expected(input.path(), words));
 }
 
 /// As `examples/python/wordcount.py` has it: letters, with apostrophes between them, in lower case.

@@ -6,6 +6,8 @@
 //! Nothing here sleeps: it waits for a line, or for an end. Does not know what is run.
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub(crate) mod counts;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
