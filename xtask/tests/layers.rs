@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate's layer, and what it is.
-const LAYERS: [(&str, u32); 13] = [
+const LAYERS: [(&str, u32); 14] = [
     ("purlin-model", 0),
     ("purlin-proto", 1),
     ("purlin-engine", 1),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u32); 13] = [
     ("purlin-fn-api", 4),
     ("purlin-native", 4),
     ("purlin-job-server", 5),
+    ("purlin-simulation", 5),
     ("purlin-cli", 6),
     ("purlin-benchmarks", 7),
     ("xtask", 7),

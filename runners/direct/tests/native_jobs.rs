@@ -119,7 +119,7 @@ impl NativeStage for AddSideInput {
 async fn elements_wait_until_their_side_input_is_complete() {
     let mut job = NativeJob::new();
     let side = source(&mut job, vec![(0, 5_000)], 100);
-    let side = job.graph.side_input("Keep", side, SideAccess::Iterable, WindowFn::Global);
+    let side = job.graph.side_input("Keep", &[side], SideAccess::Iterable, WindowFn::Global);
     let main = source(&mut job, vec![(0, 3)], 100);
     let with = job.stage::<Int>("With", &[main], WindowCoder::Global, AddSideInput { side });
     let stage = job.graph.producer(with);

@@ -392,7 +392,7 @@ fn random_graph(random: &mut Random) -> JobGraph {
                 } else {
                     WindowFn::Fixed { size: Millis(10), offset: Millis(0) }
                 };
-                sides.push(job.side_input(&format!("side {index}"), upstream[0], SideAccess::Iterable, windows));
+                sides.push(job.side_input(&format!("side {index}"), &upstream[..1], SideAccess::Iterable, windows));
             }
             2..4 => outputs.push(job.group(&format!("group {index}"), &upstream, &strategy(), Coder::Bytes)),
             _ => {

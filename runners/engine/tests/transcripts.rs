@@ -195,7 +195,7 @@ impl Teller {
                     Some(size) => WindowFn::Fixed { size: Millis(number(size)), offset: Millis(0) },
                     None => panic!("a transcript says stage {name} {side}"),
                 };
-                let side = graph.side_input(name, handles[0], SideAccess::Iterable, window_fn);
+                let side = graph.side_input(name, &handles[..1], SideAccess::Iterable, window_fn);
                 self.sides.insert(name.to_owned(), side);
                 StageId(self.names.len() as u32)
             }

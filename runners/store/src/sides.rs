@@ -142,7 +142,7 @@ mod tests {
         let env = job.environment();
         let impulse = job.impulse("impulse");
         let values = job.worker("values", env, &[impulse], coder, WindowCoder::Global);
-        let side = job.side_input("side", values, access, WindowFn::Global);
+        let side = job.side_input("side", &[values], access, WindowFn::Global);
         (MemorySideStore::new(Arc::new(job.build())), side)
     }
 

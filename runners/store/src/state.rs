@@ -264,8 +264,5 @@ fn same_map(candidate: &Cell, map: &Cell) -> bool {
 }
 
 fn is_due(timer: &Timer, bound: &DueBound) -> bool {
-    timer.fire_at.is_some_and(|at| match timer.domain {
-        TimerDomain::EventTime => at <= bound.watermark.millis(),
-        TimerDomain::ProcessingTime => at <= bound.now.0,
-    })
+    timer.fire_at.is_some_and(|at| bound.is_due(timer.domain, at))
 }

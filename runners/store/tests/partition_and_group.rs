@@ -83,7 +83,7 @@ fn graph(combiner: TimestampCombiner) -> Arc<JobGraph> {
     let coder = Coder::kv(Coder::Bytes, Coder::iterable(Coder::Bytes));
     let grouped = job.group("group", &[read], &strategy, coder);
     job.sink("write", env, &[grouped]);
-    let side = job.side_input("side", read, SideAccess::Multimap, strategy.window_fn);
+    let side = job.side_input("side", &[read], SideAccess::Multimap, strategy.window_fn);
     let main = job.sink("main", env, &[read]);
     job.reads(main, side, SideMapping::Default);
     Arc::new(job.build())

@@ -172,7 +172,7 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
     store.apply(delta, LedgerSeq(0));
     assert_eq!(summaries.iter().filter_map(|(_, summary)| summary.next_event).min(), Some(EventTime::from_millis(3)));
     let mut view = store.view(&draft(&[b"a", b"b"]));
-    let bound = DueBound { watermark: EventTime::from_millis(7), now: ProcessingTime(0), count_max: 10 };
+    let bound = DueBound { watermark: EventTime::from_millis(8), now: ProcessingTime(0), count_max: 10 };
     let due: Vec<_> = view.take_due(&bound).unwrap().into_iter().map(|timer| (timer.key, timer.fire_at)).collect();
     let expected = [(Bytes::from("a"), Some(3)), (Bytes::from("a"), Some(7)), (Bytes::from("b"), Some(5))];
     assert_eq!(due, expected);

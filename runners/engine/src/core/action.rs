@@ -92,7 +92,7 @@ pub struct BundleDraft {
     pub input: Vec<BatchSlice>,
     /// What an SDK said of windows that must merge; empty the first time.
     pub merged: Vec<BatchSlice>,
-    /// Event timers up to this instant are due; at [`EventTime::MAX`] all timers are, those of the clock too.
+    /// Event timers before this instant are due; at [`EventTime::MAX`] all timers are, those of the clock too.
     pub watermark: EventTime,
     /// The clock.
     pub now: ProcessingTime,

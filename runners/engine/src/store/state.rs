@@ -87,12 +87,24 @@ pub struct Timer {
 /// Which timers are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueBound {
-    /// Event timers up to here.
+    /// Event timers before this instant: at it, elements may still come. At [`EventTime::MAX`] all timers are due, those
+    /// of the clock too, for nothing else will happen before they fire.
     pub watermark: EventTime,
     /// Processing timers up to here.
     pub now: ProcessingTime,
     /// At most this many.
     pub count_max: usize,
+}
+
+impl DueBound {
+    /// Whether a timer of this domain that fires at this instant, in milliseconds, is due.
+    pub fn is_due(&self, domain: TimerDomain, fire_at: i64) -> bool {
+        self.watermark == EventTime::MAX
+            || match domain {
+                TimerDomain::EventTime => fire_at < self.watermark.millis(),
+                TimerDomain::ProcessingTime => fire_at <= self.now.0,
+            }
+    }
 }
 
 /// Why state cannot be read or written.

@@ -56,8 +56,8 @@ pub(crate) fn plan(environment: pb::Environment) -> Plan {
     let kv = || Coder::kv(Coder::Bytes, Coder::Bytes);
     let impulse = job.impulse("impulse");
     let source = job.worker("Source", env, &[impulse], kv(), WindowCoder::Global);
-    let list = job.side_input("list", source, SideAccess::Iterable, WindowFn::Global);
-    let map = job.side_input("map", source, SideAccess::Multimap, WindowFn::Global);
+    let list = job.side_input("list", &[source], SideAccess::Iterable, WindowFn::Global);
+    let map = job.side_input("map", &[source], SideAccess::Multimap, WindowFn::Global);
     let main = job.worker("Work", env, &[source], kv(), WindowCoder::Global);
     let work = job.producer(main);
     let other = job.output(work, kv(), WindowCoder::Global);

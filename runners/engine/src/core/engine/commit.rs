@@ -135,6 +135,7 @@ impl Engine {
                 self.note_cut(slice);
             }
         }
+        self.free_replaced(&old, &primary, &split.rest);
         let state = &mut self.stages[stage.index()];
         match residual {
             None => {
@@ -199,6 +200,24 @@ impl Engine {
         }
     }
 
+    /// Frees what a split took out of a bundle's input: an element that was cut in two is input no more, its parts are.
+    fn free_replaced(&mut self, old: &[BatchSlice], primary: &[BatchSlice], rest: &[BatchSlice]) {
+        let mut batches = Vec::new();
+        for slice in old {
+            let of_slice = |new: &&BatchSlice| {
+                new.batch.id == slice.batch.id && slice.first <= new.first && new.last <= slice.last
+            };
+            let left: u32 = primary.iter().chain(rest).filter(of_slice).map(BatchSlice::len).sum();
+            let gone = slice.len().saturating_sub(left);
+            if gone == slice.batch.count || gone > 0 && self.release_elements(slice, gone) {
+                batches.push(slice.batch.id);
+            }
+        }
+        if !batches.is_empty() {
+            self.actions.push_back(Action::Free { batches });
+        }
+    }
+
     /// Begins to count the elements of a batch that is cut into several slices.
     pub(super) fn note_cut(&mut self, slice: &BatchSlice) {
         if !slice.is_whole() {
@@ -207,9 +226,14 @@ impl Engine {
     }
 
     fn release_cut(&mut self, slice: &BatchSlice) -> bool {
+        self.release_elements(slice, slice.len())
+    }
+
+    /// Counts down the elements of a cut batch; tells whether these were the last.
+    fn release_elements(&mut self, slice: &BatchSlice, count: u32) -> bool {
         let id: BatchId = slice.batch.id;
         let left = self.cut_batches.entry(id).or_insert(slice.batch.count);
-        *left = left.saturating_sub(slice.len());
+        *left = left.saturating_sub(count);
         let last = *left == 0;
         if last {
             self.cut_batches.remove(&id);

@@ -111,18 +111,30 @@ impl JobGraphBuilder {
         self.output(stage, coder, windows)
     }
 
+    /// A stage that passes its input on, sorted by key and time.
+    pub fn sort_by_time(&mut self, name: &str, upstream: &[OutputHandle]) -> OutputHandle {
+        let from = upstream.first().map(|output| &self.outputs[output.0.index()]);
+        let (coder, windows) =
+            from.map_or((Coder::Bytes, WindowCoder::Global), |output| ((*output.coder).clone(), output.windows));
+        let stage = self.stage(name, StageKind::SortByTime, None, upstream);
+        self.output(stage, coder, windows)
+    }
+
     /// A stage that keeps its input as a side input.
     pub fn side_input(
         &mut self,
         name: &str,
-        upstream: OutputHandle,
+        upstream: &[OutputHandle],
         access: SideAccess,
         window_fn: WindowFn,
     ) -> SideId {
         let side = SideId(self.sides.len() as u32);
-        let materialize = self.stage(name, StageKind::Materialize(side), None, &[upstream]);
-        let output = &self.outputs[upstream.0.index()];
-        let (coder, windows) = (output.coder.clone(), output.windows);
+        let materialize = self.stage(name, StageKind::Materialize(side), None, upstream);
+        let from = upstream.first().map(|output| &self.outputs[output.0.index()]);
+        let (coder, windows) = from.map_or_else(
+            || (Arc::new(Coder::Bytes), WindowCoder::Global),
+            |output| (output.coder.clone(), output.windows),
+        );
         self.sides.push(SideSpec { id: side, materialize, access, window_fn, coder, windows });
         side
     }

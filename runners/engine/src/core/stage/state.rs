@@ -18,6 +18,7 @@ use crate::core::lane::{Lane, LaneQueue};
 use crate::core::stage::{OutputId, StageId, StageSpec};
 use crate::core::watermark::{HoldTracker, Watermark};
 use crate::data::{BatchRef, BatchSlice};
+use crate::store::{DueBound, TimerDomain};
 
 /// One stage of a running job.
 #[derive(Clone, Debug, Default)]
@@ -153,8 +154,9 @@ impl StageState {
     pub(crate) fn due_lanes(&self, now: ProcessingTime) -> impl Iterator<Item = Lane> {
         let at = self.input.at();
         self.summaries.iter().filter_map(move |(group, summary)| {
-            let event = summary.next_event.is_some_and(|due| due <= at);
-            let processing = summary.next_processing.is_some_and(|due| due <= now || at == EventTime::MAX);
+            let bound = DueBound { watermark: at, now, count_max: usize::MAX };
+            let event = summary.next_event.is_some_and(|at| bound.is_due(TimerDomain::EventTime, at.millis()));
+            let processing = summary.next_processing.is_some_and(|at| bound.is_due(TimerDomain::ProcessingTime, at.0));
             let lane = Lane::Group(*group);
             ((event || processing) && !self.locked.contains(&lane)).then_some(lane)
         })

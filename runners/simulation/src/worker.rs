@@ -1,0 +1,182 @@
+//! A simulated worker: what it makes of a bundle, through the same batches, lanes and state as any executor.
+
+use bytes::Bytes;
+use purlin_engine::core::stage::{OutputId, SideId};
+use purlin_engine::data::{BatchSlice, LaneWriter};
+use purlin_engine::store::{BatchStore, Cell, DueBound, Page, SideStore, StateView, Timer, TimerDomain};
+use purlin_model::coder::varint::{read_varint, write_varint};
+use purlin_model::element::{Header, decode_window, encode_window};
+use purlin_model::pane::PaneInfo;
+use purlin_model::time::EventTime;
+use purlin_model::window::{BoundedWindow, WindowCoder};
+
+use crate::plan::windows_of;
+use crate::program::{Does, Element, Node, Program, in_order, sourced};
+
+/// The front of an element on the wire.
+pub(crate) fn header(element: &Element) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Header { timestamp: element.timestamp, windows: element.windows.clone(), pane: PaneInfo::NO_FIRING }
+        .encode(&mut bytes);
+    bytes
+}
+
+/// The value of an element on the wire.
+pub(crate) fn value(element: &Element, grouped: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_varint(element.key, &mut bytes);
+    if grouped {
+        bytes.extend_from_slice(&(element.values.len() as i32).to_be_bytes());
+    }
+    element.values.iter().for_each(|value| write_varint(*value, &mut bytes));
+    bytes
+}
+
+pub(crate) fn number(bytes: &mut &[u8]) -> i64 {
+    read_varint(bytes).expect("the simulation writes numbers")
+}
+
+fn values(bytes: &mut &[u8], grouped: bool) -> Vec<i64> {
+    if !grouped {
+        return vec![number(bytes)];
+    }
+    let (count, rest) = bytes.split_first_chunk::<4>().expect("groups begin with a count");
+    *bytes = rest;
+    (0..i32::from_be_bytes(*count)).map(|_| number(bytes)).collect()
+}
+
+/// The elements of some slices of one collection.
+pub(crate) fn read(store: &dyn BatchStore, slices: &[BatchSlice], grouped: bool, windows: WindowCoder) -> Vec<Element> {
+    let mut elements = Vec::new();
+    for slice in slices {
+        let batch = store.get(slice.batch.id).expect("a batch is freed only when nobody reads it any more");
+        for view in batch.iter(slice.first as usize, slice.last as usize) {
+            let header = Header::decode(&mut &view.header[..], windows).expect("a header as it was written");
+            let mut value = view.value;
+            let key = number(&mut value);
+            let values = values(&mut value, grouped);
+            elements.push(Element { timestamp: header.timestamp, windows: header.windows, key, values });
+        }
+    }
+    elements
+}
+
+/// What a bundle writes to.
+pub(crate) struct Out<'a> {
+    pub(crate) writer: &'a mut LaneWriter,
+    pub(crate) outputs: &'a [OutputId],
+    pub(crate) grouped: bool,
+}
+
+impl Out<'_> {
+    pub(crate) fn emit(&mut self, element: &Element) {
+        for output in self.outputs {
+            let (header, value) = (header(element), value(element, self.grouped));
+            self.writer.push(*output, &header, element.timestamp, &value).expect("memory takes everything");
+        }
+    }
+}
+
+/// The numbers of a range, from the first up to, not including, the last.
+pub(crate) fn numbers(range: (i64, i64), out: &mut Out<'_>) {
+    (range.0..range.1).for_each(|number| out.emit(&sourced(number)));
+}
+
+/// The sum of a side input's window.
+pub(crate) fn side_sum(sides: &dyn SideStore, side: SideId, of: &Node, main: &Element) -> i64 {
+    let max = main.windows[0].max_timestamp();
+    let window = of.strategy.window_fn.last_window_of(max).expect("side inputs have windows that the runner knows");
+    let (mut sum, mut from) = (0, Some(0));
+    while let Some(position) = from {
+        let page = sides.read_iterable(side, &window, position).expect("memory gives everything back");
+        let mut bytes = &page.data[..];
+        while !bytes.is_empty() {
+            number(&mut bytes);
+            sum += number(&mut bytes);
+        }
+        from = page.next;
+    }
+    sum
+}
+
+/// State by key and window: values are kept, and a timer at the window's end emits what they come to.
+pub(crate) fn keyed(
+    program: &Program,
+    node: usize,
+    elements: &[Element],
+    state: &mut dyn StateView,
+    due: &DueBound,
+    out: &mut Out<'_>,
+) {
+    let spec = &program.nodes[node];
+    let windows = windows_of(spec);
+    for element in elements.iter().flat_map(Element::explode) {
+        let window = &element.windows[0];
+        let (cell, max) = (cell(node, element.key, window), window.max_timestamp());
+        let mut kept = Vec::new();
+        let what = if matches!(spec.does, Does::InOrder { .. }) { element.timestamp.millis() } else { element.sum() };
+        write_varint(what, &mut kept);
+        state.append(&cell, kept.into()).expect("the key is in the bundle");
+        let timer = Timer {
+            key: cell.key.clone(),
+            fire_at: Some(max.millis()),
+            transform: cell.transform.clone(),
+            family: "end".into(),
+            tag: Bytes::new(),
+            window: cell.window.clone(),
+            domain: TimerDomain::EventTime,
+            hold: max,
+            pane: Bytes::new(),
+        };
+        state.set_timer(timer).expect("the key is in the bundle");
+    }
+    for timer in state.take_due(due).expect("memory gives everything back") {
+        let window = decode_window(&mut &timer.window[..], windows).expect("a window as it was written");
+        let key = number(&mut &timer.key[..]);
+        let cell = cell(node, key, &window);
+        let kept = read_all(state, &cell);
+        let value = match spec.does {
+            Does::InOrder { .. } => kept.iter().fold(0, |before, at| in_order(before, EventTime::from_millis(*at))),
+            _ => kept.iter().sum(),
+        };
+        state.clear(&cell).expect("the key is in the bundle");
+        out.emit(&Element { timestamp: window.max_timestamp(), windows: vec![window], key, values: vec![value] });
+    }
+}
+
+fn cell(node: usize, key: i64, window: &BoundedWindow) -> Cell {
+    let (mut key_bytes, mut window_bytes) = (Vec::new(), Vec::new());
+    write_varint(key, &mut key_bytes);
+    encode_window(window, &mut window_bytes);
+    Cell {
+        transform: format!("{node}").into(),
+        state: "values".into(),
+        window: window_bytes.into(),
+        key: key_bytes.into(),
+        map_key: None,
+    }
+}
+
+fn read_all(state: &mut dyn StateView, cell: &Cell) -> Vec<i64> {
+    let (mut values, mut from) = (Vec::new(), Some(Page::default()));
+    while let Some(page) = from {
+        let (data, next) = state.read(cell, page).expect("memory gives everything back");
+        let mut bytes = &data[..];
+        while !bytes.is_empty() {
+            values.push(number(&mut bytes));
+        }
+        from = next;
+    }
+    values
+}
+
+/// A range as an element of the collection of ranges, on the wire whole.
+pub(crate) fn range_on_the_wire(range: (i64, i64)) -> Vec<u8> {
+    let element = Element {
+        timestamp: EventTime::MIN,
+        windows: vec![BoundedWindow::Global],
+        key: range.0,
+        values: vec![range.1],
+    };
+    [header(&element), value(&element, false)].concat()
+}

@@ -1,0 +1,315 @@
+//! The world: an engine, and everything around it decided by chance.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use purlin_engine::core::action::{Action, BundleDraft, BundleId, LedgerSeq, Outcome};
+use purlin_engine::core::bundle::{BundleResult, DeltaId};
+use purlin_engine::core::config::EngineConfig;
+use purlin_engine::core::engine::Engine;
+use purlin_engine::core::event::{Event, Failure, Residual, Split};
+use purlin_engine::core::schedule::Schedule;
+use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
+use purlin_engine::data::{BatchRef, BatchSlice, LaneWriter};
+use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
+use purlin_engine::store::{BatchStore, DueBound, StateStore};
+use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::window::{BoundedWindow, WindowCoder};
+use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+
+use crate::oracle::sorted;
+use crate::plan::{Role, plan, windows_of};
+use crate::program::{Does, Element, Node, Program};
+use crate::random::Random;
+use crate::worker::{self, Out};
+
+/// A job that takes longer does not end.
+const STEPS_MAX: usize = 200_000;
+
+/// What a bundle that finished has done outside the engine.
+struct Finished {
+    delta: Option<DeltaId>,
+    /// What came out of the job, and at which node.
+    collected: Option<(usize, Vec<Element>)>,
+}
+
+pub(crate) struct World<'a> {
+    program: &'a Program,
+    graph: Arc<JobGraph>,
+    roles: Vec<Role>,
+    environments: Vec<EnvIndex>,
+    random: Random,
+    engine: Engine,
+    now: i64,
+    batches: Arc<MemoryBatchStore>,
+    sides: MemorySideStore,
+    state: MemoryStateStore,
+    running: BTreeMap<BundleId, BundleDraft>,
+    /// What finished and waits for the engine's word.
+    finished: BTreeMap<BundleId, Finished>,
+    collected: BTreeMap<usize, Vec<Element>>,
+    outcome: Option<Outcome>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(program: &'a Program, seed: u64, schedule: Box<dyn Schedule>) -> Self {
+        let mut random = Random::new(seed.wrapping_mul(31).wrapping_add(7));
+        let planned = plan(program, &mut random);
+        let graph = Arc::new(planned.graph);
+        // Workers are lost often here, and the job must not give up on them.
+        let config = EngineConfig { lost_worker_attempts_max: 1_000, kernel_slots: 3, ..EngineConfig::default() };
+        let engine = Engine::new(graph.clone(), config, schedule).expect("the simulation plans well");
+        Self {
+            program,
+            sides: MemorySideStore::new(graph.clone()),
+            graph,
+            roles: planned.roles,
+            environments: planned.environments,
+            random,
+            engine,
+            now: 0,
+            batches: Arc::new(MemoryBatchStore::new()),
+            state: MemoryStateStore::new(),
+            running: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            collected: BTreeMap::new(),
+            outcome: None,
+        }
+    }
+
+    /// What came out, by sink, sorted as the oracle sorts.
+    pub(crate) fn run(mut self) -> BTreeMap<usize, Vec<Element>> {
+        self.tell(Event::Start);
+        for env in self.environments.clone() {
+            let slots = 1 + self.random.below(4) as u32;
+            self.tell(Event::Workers { env, slots });
+        }
+        for _ in 0..STEPS_MAX {
+            if let Some(outcome) = &self.outcome {
+                assert_eq!(*outcome, Outcome::Done);
+                assert_eq!(self.batches.resident_bytes(), 0, "batches are left behind");
+                return self.collected.iter().map(|(sink, elements)| (*sink, sorted(elements))).collect();
+            }
+            self.step();
+        }
+        panic!("the job does not end: {}", self.engine.explain(ProcessingTime(self.now)));
+    }
+
+    fn step(&mut self) {
+        self.now += self.random.below(20) as i64;
+        let running: Vec<BundleId> = self.running.keys().copied().collect();
+        let Some(bundle) = self.random.pick(&running).copied() else {
+            let wakeup = self.engine.next_wakeup().expect("a job that waits for nothing has ended");
+            self.now = self.now.max(wakeup.0);
+            self.tell(Event::Tick);
+            return;
+        };
+        match self.random.below(20) {
+            0 | 1 => self.lose(bundle),
+            2..=4 => self.split(bundle),
+            5 => {
+                let env = self.environments[self.random.below(2) as usize];
+                let slots = 1 + self.random.below(4) as u32;
+                self.tell(Event::Workers { env, slots });
+            }
+            6 => self.tell(Event::Tick),
+            _ => self.complete(bundle),
+        }
+    }
+
+    fn lose(&mut self, bundle: BundleId) {
+        if self.is_kernel(bundle) {
+            return;
+        }
+        self.running.remove(&bundle);
+        let why = Failure::WorkerLost("the worker is gone".to_owned());
+        self.tell(Event::BundleFailed { bundle, why });
+    }
+
+    fn is_kernel(&self, bundle: BundleId) -> bool {
+        matches!(self.roles[self.running[&bundle].stage.index()], Role::Kernel)
+    }
+
+    /// Gives part of a bundle's input back, within an element if it is a range of numbers.
+    fn split(&mut self, bundle: BundleId) {
+        let draft = self.running[&bundle].clone();
+        let spec = self.graph.stage(draft.stage);
+        if self.is_kernel(bundle) || spec.keyed || draft.elements() == 0 {
+            return;
+        }
+        let position = self.random.below(draft.elements()) as u32;
+        let (mut primary, mut element, mut rest, mut left) = (Vec::new(), Vec::new(), Vec::new(), position);
+        for slice in draft.input {
+            let (before, behind) = cut(slice, left);
+            left -= before.map_or(0, |before| before.len());
+            primary.extend(before);
+            if let Some(slice) = behind {
+                if element.is_empty() {
+                    let (one, behind) = cut(slice, 1);
+                    element.extend(one);
+                    rest.extend(behind);
+                } else {
+                    rest.push(slice);
+                }
+            }
+        }
+        let mut residuals = Vec::new();
+        match self.roles[draft.stage.index()] {
+            Role::Numbers => {
+                let range = self.ranges(&element)[0];
+                if range.1 - range.0 < 2 {
+                    return;
+                }
+                let at = range.0 + 1 + self.random.below((range.1 - range.0 - 1) as u64) as i64;
+                let mut writer = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
+                primary.push(BatchSlice::whole(self.keep(&mut writer, (range.0, at))));
+                residuals.push(self.residual(&mut writer, draft.stage, (at, range.1)));
+            }
+            _ if primary.is_empty() => return,
+            _ => {
+                element.append(&mut rest);
+                rest = element;
+            }
+        }
+        if let Some(running) = self.running.get_mut(&bundle) {
+            running.input.clone_from(&primary);
+        }
+        self.tell(Event::BundleSplit { bundle, split: Split { primary, rest, residuals } });
+    }
+
+    fn ranges(&self, slices: &[BatchSlice]) -> Vec<(i64, i64)> {
+        let elements = worker::read(&*self.batches, slices, false, WindowCoder::Global);
+        elements.iter().map(|element| (element.key, element.values[0])).collect()
+    }
+
+    /// Keeps a range as input of its stage.
+    fn keep(&self, writer: &mut LaneWriter, range: (i64, i64)) -> BatchRef {
+        let batch = writer.put_residual(&worker::range_on_the_wire(range)).expect("memory takes everything");
+        writer.hand_over(batch.id);
+        batch
+    }
+
+    fn residual(&mut self, writer: &mut LaneWriter, stage: StageId, range: (i64, i64)) -> Residual {
+        let not_before = self.random.percent(30).then(|| ProcessingTime(self.now + self.random.below(100) as i64));
+        let at = EventTime::from_millis(range.0);
+        let watermarks = self.graph.stage(stage).outputs.iter().map(|output| (*output, at)).collect();
+        Residual { batch: self.keep(writer, range), to: stage, not_before, watermarks, bounded: true }
+    }
+
+    fn complete(&mut self, bundle: BundleId) {
+        let Some(draft) = self.running.remove(&bundle) else { return };
+        let stage = draft.stage;
+        let graph = self.graph.clone();
+        let mut writer = LaneWriter::new(&graph, stage, self.batches.clone());
+        let mut result = BundleResult::default();
+        let mut collected = None;
+        let role = self.roles[stage.index()];
+        let read = |node: &Node| worker::read(&*self.batches, &draft.input, node.grouped, windows_of(node));
+        let outputs = graph.stage(stage).outputs.clone();
+        let grouped = |node: usize| self.program.nodes[node].grouped;
+        let mut out = Out { writer: &mut writer, outputs: &outputs, grouped: false };
+        match role {
+            Role::Kernel => {
+                let batch = |slice: &BatchSlice| (self.batches.get(slice.batch.id).expect("it is kept"), *slice);
+                let (input, merged) =
+                    (draft.input.iter().map(batch).collect(), draft.merged.iter().map(batch).collect());
+                let io = &mut KernelIo { input, merged, sides: &self.sides, out: &mut writer };
+                let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
+                assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
+            }
+            Role::Ranges { node } => {
+                let Does::Source { count } = self.program.nodes[node].does else { return };
+                let mut from = 0;
+                while from < count {
+                    let to = (from + 1 + self.random.below(10) as i64).min(count);
+                    let windows = vec![BoundedWindow::Global];
+                    out.emit(&Element { timestamp: EventTime::MIN, windows, key: from, values: vec![to] });
+                    from = to;
+                }
+            }
+            Role::Numbers => {
+                let mut ranges = self.ranges(&draft.input);
+                // A worker may stop in the middle of its last range and leave the rest for later.
+                let last = ranges.last().copied().filter(|range| range.1 - range.0 > 1);
+                let stops = last.filter(|_| self.random.percent(30));
+                if let Some(range) = stops {
+                    let at = range.0 + self.random.below((range.1 - range.0) as u64) as i64;
+                    ranges.pop();
+                    ranges.push((range.0, at));
+                    ranges.iter().for_each(|range| worker::numbers(*range, &mut out));
+                    result.residuals.push(self.residual(&mut writer, stage, (at, range.1)));
+                } else {
+                    ranges.iter().for_each(|range| worker::numbers(*range, &mut out));
+                }
+            }
+            Role::Elements { node, side } => {
+                let spec = &self.program.nodes[node];
+                out.grouped = grouped(node);
+                for element in read(&self.program.nodes[spec.inputs()[0]]) {
+                    let sum = side.map_or(0, |(id, of)| {
+                        assert_eq!(element.windows.len(), 1, "what reads a side input stands in one window");
+                        worker::side_sum(&self.sides, id, &self.program.nodes[of], &element)
+                    });
+                    spec.apply(&element, sum).iter().for_each(|element| out.emit(element));
+                }
+            }
+            Role::Keyed { node } => {
+                let elements = read(&self.program.nodes[self.program.nodes[node].inputs()[0]]);
+                let mut view = self.state.view(&draft);
+                let due = DueBound { watermark: draft.watermark, now: draft.now, count_max: 5 };
+                worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
+                let (delta, summaries) = view.finish();
+                result.delta = Some(delta);
+                result.summaries = summaries;
+            }
+            Role::Collect { node } => collected = Some((node, read(&self.program.nodes[node]))),
+        }
+        let (routed, totals) = writer.finish().expect("memory takes everything");
+        result.outputs = routed;
+        result.stats.elements_out = totals.elements;
+        self.finished.insert(bundle, Finished { delta: result.delta, collected });
+        self.tell(Event::BundleFinished { bundle, result });
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = ProcessingTime(self.now);
+        self.engine.handle(event, now);
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::StartBundle(draft) => {
+                    self.running.insert(draft.id, draft);
+                }
+                Action::CommitBundle { bundle, seq } => self.commit(bundle, seq),
+                Action::Free { batches } => self.batches.free(&batches),
+                Action::SplitBundle { bundle, .. } => {
+                    // The worker may be asked for what it cannot give, and may be slow to give it.
+                    if self.running.contains_key(&bundle) && self.random.percent(50) {
+                        self.split(bundle);
+                    }
+                }
+                Action::JobDone(outcome) => self.outcome = Some(outcome),
+                Action::DiscardBundle { .. } | Action::Finalize { .. } => {}
+                Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
+            }
+        }
+    }
+
+    fn commit(&mut self, bundle: BundleId, seq: LedgerSeq) {
+        let Some(Finished { delta, collected }) = self.finished.remove(&bundle) else { return };
+        if let Some(delta) = delta {
+            self.state.apply(delta, seq);
+        }
+        if let Some((node, elements)) = collected {
+            self.collected.entry(node).or_default().extend(elements);
+        }
+    }
+}
+
+/// A slice's first elements, and the others.
+fn cut(slice: BatchSlice, count: u32) -> (Option<BatchSlice>, Option<BatchSlice>) {
+    if count == 0 {
+        return (None, Some(slice));
+    }
+    let (first, rest) = slice.split_at(count.min(slice.len()));
+    (Some(first), rest)
+}
