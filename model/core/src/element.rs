@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::coder::varint::{read_varint, write_length, write_varint};
 use crate::pane::PaneInfo;
 use crate::time::EventTime;
 use crate::window::{BoundedWindow, WindowCoder};
@@ -107,11 +108,11 @@ pub fn encode_window(window: &BoundedWindow, out: &mut Vec<u8>) {
         BoundedWindow::Global => {}
         BoundedWindow::Interval { start, end } => {
             out.extend_from_slice(&end.to_wire());
-            write_length((end.millis() - start.millis()) as u64, out);
+            write_varint(end.millis() - start.millis(), out);
         }
         BoundedWindow::Custom { max_timestamp, encoded } => {
             out.extend_from_slice(&max_timestamp.to_wire());
-            write_length(encoded.len() as u64, out);
+            write_length(encoded.len(), out);
             out.extend_from_slice(encoded);
         }
     }
@@ -189,26 +190,11 @@ fn read_count(bytes: &mut &[u8]) -> Result<i32, HeaderError> {
 /// No window function assigns an element to more windows than this.
 const WINDOWS_MAX: i32 = 1 << 20;
 
-fn write_length(mut length: u64, out: &mut Vec<u8>) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-}
-
 #[inline]
 fn read_length(bytes: &mut &[u8]) -> Result<u64, HeaderError> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(HeaderError::Truncated { part: "window", left: 0 })?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(HeaderError::Truncated { part: "window", left: bytes.len() })
+    // A length past 63 bits is one that no bytes follow, which is what callers say of it.
+    let length = read_varint(bytes).map_err(|_| HeaderError::Truncated { part: "window", left: bytes.len() })?;
+    Ok(length as u64)
 }
 
 #[cfg(test)]

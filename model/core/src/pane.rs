@@ -1,5 +1,7 @@
 //! Panes: which firing of a window's trigger an element came from.
 
+use crate::coder::varint::{read_varint, write_varint};
+
 /// When a pane fired, relative to the watermark (the two timing bits of the pane byte).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PaneTiming {
@@ -72,10 +74,10 @@ impl PaneInfo {
         let (index, non_speculative_index) = match head >> 4 {
             0 => (0, if timing == PaneTiming::Early { -1 } else { 0 }),
             1 => {
-                let index = read_varint(bytes)?;
+                let index = read_varint(bytes).ok()?;
                 (index, if timing == PaneTiming::Early { -1 } else { index })
             }
-            2 => (read_varint(bytes)?, read_varint(bytes)?),
+            2 => (read_varint(bytes).ok()?, read_varint(bytes).ok()?),
             // Higher forms announce element metadata, which Purlin does not offer to SDKs.
             _ => return None,
         };
@@ -88,32 +90,10 @@ impl PaneInfo {
         let (&head, rest) = bytes.split_first()?;
         *bytes = rest;
         for _ in 0..head >> 4 {
-            read_varint(bytes)?;
+            read_varint(bytes).ok()?;
         }
         (head >> 4 <= 2).then_some(())
     }
-}
-
-fn write_varint(value: i64, out: &mut Vec<u8>) {
-    let mut rest = value as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value as i64);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
