@@ -25,7 +25,11 @@ pub(crate) const PYTHON_VARIABLE: &str = "PURLIN_TEST_PYTHON";
 const MINOR_VERSIONS: [u32; 4] = [13, 12, 11, 10];
 
 /// Behind this line in the stamp, everything is as this program makes it. Change it when the recipe changes.
-const RECIPE: &str = "recipe 1";
+const RECIPE: &str = "recipe 2";
+
+/// What Beam's own tests need beside Beam.
+const TEST_PACKAGES: [&str; 5] =
+    ["parameterized==0.9.0", "pyhamcrest==2.1.0", "pytest==9.0.2", "pytest-timeout==2.4.0", "tenacity==9.1.2"];
 
 const STAMP: &str = "purlin-stamp";
 
@@ -132,7 +136,7 @@ fn make(folder: &Path, python: &Path) -> Result<(), EnvironmentError> {
     loud(clean(&base).args(["-m", "venv"]).arg(folder))?;
     let package = format!("apache-beam=={BEAM_VERSION}");
     let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", &package];
-    loud(clean(python).args(install))?;
+    loud(clean(python).args(install).args(TEST_PACKAGES))?;
     if let Some(problem) = beam_problem(python) {
         return Err(EnvironmentError::Unusable { problem });
     }

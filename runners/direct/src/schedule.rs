@@ -62,7 +62,7 @@ impl Schedule for EagerSchedule {
         }?;
         let workers = u64::from(chosen.slots_total.max(1));
         // A source's elements are few and long: more pieces than workers keep all of them busy to the end.
-        let pieces = if chosen.stage.splittable { workers * 4 } else { workers };
+        let pieces = if chosen.stage.splittable && workers > 1 { workers * 4 } else { workers };
         Some(Pick {
             stage: chosen.stage.id,
             lanes_max: chosen.lanes.div_ceil(workers as usize).max(1),

@@ -8,15 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use prost::Message;
+use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
+use purlin_engine::store::{Timer, TimerDomain};
 use purlin_model::window::WindowCoder;
 use purlin_plan::StageGraph;
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::fn_api_transforms::runner;
 use thiserror::Error;
+
+use crate::timers::StageTimers;
 
 /// Why a stage cannot be told to workers: a bug of the planner.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -48,8 +52,9 @@ pub(crate) struct StageDescriptor {
     pub(crate) source: String,
     /// The transforms that data comes from, and which output it is.
     pub(crate) sinks: BTreeMap<String, OutputId>,
-    /// Transform and family of everything that may set timers; each takes a terminator and gives one back.
-    pub(crate) timer_families: Vec<(String, String)>,
+    /// What its transforms' timers are; `None` if they have none.
+    pub(crate) timers: Option<StageTimers>,
+    dropped_timer_told: AtomicBool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
     /// For each transform that reads the source: for each output of the stage, the local outputs that it comes from.
@@ -89,13 +94,37 @@ impl StageDescriptor {
             of_transform.insert(side.local_name.as_str().to_owned(), (side.side, windows));
         }
         let residual_tags = residual_tags(&proto, &source_output, &outputs);
-        let timer_families = timer_families(&proto);
-        Ok(Self { stage, name, source, sinks, timer_families, sides, residual_tags, proto })
+        let timers = StageTimers::new(plan, stage, &proto);
+        let dropped_timer_told = AtomicBool::new(false);
+        Ok(Self { stage, name, source, sinks, timers, dropped_timer_told, sides, residual_tags, proto })
     }
 
     /// The side input that a transform reads under a local name, and how its windows stand on the wire.
     pub(crate) fn side(&self, transform: &str, local_name: &str) -> Option<(SideId, WindowCoder)> {
         self.sides.get(transform)?.get(local_name).copied()
+    }
+
+    /// Transform and family of everything that may set timers; each takes a terminator and gives one back.
+    pub(crate) fn timer_families(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.timers.iter().flat_map(StageTimers::families)
+    }
+
+    /// Tells the user, once per stage, that a timer will not fire.
+    pub(crate) fn tell_dropped_timer(&self, reporter: &Reporter, timer: &Timer) {
+        if self.dropped_timer_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let why = match timer.domain {
+            TimerDomain::EventTime => "it would fire when its window has expired",
+            TimerDomain::ProcessingTime => "the input has ended, and a timer that sets itself again would never end",
+        };
+        let text = format!(
+            "transform `{}` set a timer of family `{}` for key {} that will not fire: {why}. This is told once.",
+            timer.transform,
+            timer.family,
+            timer.key.escape_ascii()
+        );
+        reporter.message(JobMessage::now(Importance::Warning, text));
     }
 
     /// A transform's unique name, if the descriptor has such a transform.
@@ -112,29 +141,6 @@ impl StageDescriptor {
 
 fn urn(transform: &pb::PTransform) -> &str {
     transform.spec.as_ref().map_or("", |spec| &spec.urn)
-}
-
-/// Which transforms declare timers. Without an address for timers a worker neither sends nor expects any.
-fn timer_families(proto: &fnpb::ProcessBundleDescriptor) -> Vec<(String, String)> {
-    use purlin_proto::urns::standard_ptransforms::{primitives, splittable_par_do_components as splittable};
-    const PAR_DOS: [&str; 5] = [
-        primitives::PAR_DO,
-        splittable::PAIR_WITH_RESTRICTION,
-        splittable::SPLIT_AND_SIZE_RESTRICTIONS,
-        splittable::TRUNCATE_SIZED_RESTRICTION,
-        splittable::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS,
-    ];
-    if proto.timer_api_service_descriptor.is_none() {
-        return Vec::new();
-    }
-    let mut families = Vec::new();
-    for (id, transform) in &proto.transforms {
-        let Some(spec) = transform.spec.as_ref().filter(|spec| PAR_DOS.contains(&spec.urn.as_str())) else { continue };
-        // The plan has read this payload already, so that it can be read.
-        let Ok(payload) = pb::ParDoPayload::decode(spec.payload.clone()) else { continue };
-        families.extend(payload.timer_family_specs.keys().map(|family| (id.clone(), family.clone())));
-    }
-    families
 }
 
 fn residual_tags(

@@ -35,6 +35,7 @@ mod residual;
 mod split;
 mod state;
 mod supervise;
+mod timers;
 mod worker;
 
 pub use artifact::{parse_staged_artifact, staged_artifact};

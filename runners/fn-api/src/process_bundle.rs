@@ -21,8 +21,8 @@ use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::OutputId;
 use purlin_engine::data::{LaneWriter, WriteError};
-use purlin_engine::store::{SideStore, StateView};
-use purlin_model::time::{Millis, ProcessingTime};
+use purlin_engine::store::{DueBound, SideStore, StateView, Timer};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request;
 use purlin_proto::fn_execution::v1::instruction_response::Response;
@@ -33,6 +33,7 @@ use crate::lock::lock;
 use crate::pool::Pool;
 use crate::residual;
 use crate::split::InputLedger;
+use crate::timers::Setting;
 use crate::worker::Worker;
 
 /// An element may stand in several messages, up to this size.
@@ -49,6 +50,7 @@ pub(crate) struct BundleRun {
     pub(crate) state: Mutex<Option<Box<dyn StateView>>>,
     pub(crate) reporter: Reporter,
     began: ProcessingTime,
+    watermark: EventTime,
     started: Instant,
     pool: Weak<Pool>,
     worker: OnceLock<Weak<Worker>>,
@@ -92,7 +94,10 @@ impl BundleRun {
         pool: &Arc<Pool>,
     ) -> Arc<Self> {
         let sinks = stage.sinks.keys().cloned().map(Terminator::Sink);
-        let timers = stage.timer_families.iter().cloned().map(|(of, family)| Terminator::Timers(of, family));
+        let timers = stage
+            .timer_families()
+            .map(|(transform, family)| Terminator::Timers(transform.to_owned(), family.to_owned()))
+            .collect::<Vec<_>>();
         let open = Open {
             out: io.out,
             carry: BTreeMap::new(),
@@ -109,6 +114,7 @@ impl BundleRun {
             state: Mutex::new(Some(io.state)),
             reporter: reporter.clone(),
             began: draft.now,
+            watermark: draft.watermark,
             started: Instant::now(),
             pool: Arc::downgrade(pool),
             worker: OnceLock::new(),
@@ -217,19 +223,53 @@ impl BundleRun {
 
     /// Timers of one family.
     pub(crate) fn take_timers(&self, timers: &fnpb::elements::Timers) {
-        if !timers.timers.is_empty() {
+        if let Err(why) = self.set_timers(timers) {
             let name = self.stage.unique_name(&timers.transform_id).unwrap_or(&timers.transform_id);
-            self.fail(Failure::Garbage(format!(
-                "transform `{name}` set a timer of family `{}`, and this version of Purlin does not fire timers; \
-                 remove the timer from the DoFn",
-                timers.timer_family_id
-            )));
+            let family = &timers.timer_family_id;
+            self.fail(Failure::Garbage(format!("transform `{name}` set a timer of family `{family}`: {why}")));
             return;
         }
         if timers.is_last {
             let terminator = Terminator::Timers(timers.transform_id.clone(), timers.timer_family_id.clone());
             self.while_open(|open| open.awaited.remove(&terminator));
             self.try_finish();
+        }
+    }
+
+    fn set_timers(&self, timers: &fnpb::elements::Timers) -> Result<(), String> {
+        if timers.timers.is_empty() {
+            return Ok(());
+        }
+        let of_stage = self.stage.timers.as_ref().ok_or("no transform of this stage declares timers")?;
+        for setting in of_stage.read(timers, self.watermark).map_err(|fault| fault.to_string())? {
+            let timer = match setting {
+                Setting::Set(timer) => timer,
+                Setting::Dropped(timer) => {
+                    self.stage.tell_dropped_timer(&self.reporter, &timer);
+                    timer
+                }
+            };
+            if let Some(state) = &mut *lock(&self.state) {
+                state.set_timer(timer).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the timers that are due, some at a time; empty when there are no more.
+    pub(crate) fn take_due(&self, count_max: usize) -> Result<Vec<Timer>, Failure> {
+        let bound = DueBound { watermark: self.watermark, now: self.began, count_max };
+        match &mut *lock(&self.state) {
+            Some(state) => state.take_due(&bound).map_err(|error| Failure::Garbage(error.to_string())),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Sets a timer of the runner's own.
+    pub(crate) fn set_own_timer(&self, timer: Timer) -> Result<(), Failure> {
+        match &mut *lock(&self.state) {
+            Some(state) => state.set_timer(timer).map_err(|error| Failure::Garbage(error.to_string())),
+            None => Ok(()),
         }
     }
 

@@ -172,8 +172,8 @@ impl StageState {
         self.summaries.values().any(|summary| summary.next_event.is_some() || summary.next_processing.is_some())
     }
 
-    /// Takes from free lanes up to the bounds, locking the lanes of key groups: input, and the timers that are due,
-    /// each lane with any counting as one element. `whole_lanes` takes all of a lane or nothing of it.
+    /// Takes from free lanes up to the bounds, locking the lanes of key groups. `whole_lanes` takes all of a lane or
+    /// nothing of it. Timers that are due go first, in bundles of their own: they stand before all pending elements.
     pub(crate) fn take_lanes(
         &mut self,
         lanes_max: usize,
@@ -182,10 +182,15 @@ impl StageState {
         whole_lanes: bool,
         now: ProcessingTime,
     ) -> Option<Take> {
-        let free: BTreeSet<Lane> = self.free_lanes().map(|(lane, _)| lane).chain(self.due_lanes(now)).collect();
+        let due: Vec<Lane> = self.due_lanes(now).take(lanes_max.max(1)).collect();
+        if !due.is_empty() {
+            self.locked.extend(&due);
+            return Some(Take::of_lanes(due));
+        }
+        let free: Vec<Lane> = self.free_lanes().map(|(lane, _)| lane).take(lanes_max.max(1)).collect();
         let mut take = Take::of_lanes(Vec::new());
         let (mut elements, mut bytes) = (0, 0);
-        for lane in free.into_iter().take(lanes_max.max(1)) {
+        for lane in free {
             if !take.lanes.is_empty() && (elements >= elements_max || bytes >= bytes_max) {
                 break;
             }
@@ -193,10 +198,7 @@ impl StageState {
                 self.locked.insert(lane);
             }
             take.lanes.push(lane);
-            let Some(queue) = self.lanes.get_mut(&lane) else {
-                elements += 1;
-                continue;
-            };
+            let queue = self.lanes.get_mut(&lane).expect("free lanes are kept lanes");
             let slices = if whole_lanes {
                 queue.drain()
             } else {

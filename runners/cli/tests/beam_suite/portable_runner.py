@@ -1,0 +1,32 @@
+"""Beam's own tests of portable runners, from the installed package, against a running Purlin.
+
+    PURLIN_ENDPOINT=localhost:8073 PURLIN_RUNNER=direct \
+        .env/bin/python -m pytest -rs runners/cli/tests/beam_suite/portable_runner.py
+
+Workers are in this process (LOOPBACK). What upstream skips stays skipped, with upstream's reasons.
+"""
+
+import os
+import unittest
+
+from apache_beam.options.pipeline_options import DebugOptions
+from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.runners.portability import portable_runner_test as upstream
+
+
+class PurlinTest(upstream.PortableRunnerTest):
+    @classmethod
+    def _create_job_endpoint(cls):
+        return os.environ["PURLIN_ENDPOINT"]
+
+    def create_options(self):
+        options = super().create_options()
+        options.view_as(PortableOptions).environment_type = "LOOPBACK"
+        options.view_as(DebugOptions).add_experiment("purlin_runner=" + os.environ["PURLIN_RUNNER"])
+        return options
+
+    def test_sliding_windows(self):
+        raise unittest.SkipTest("needs unbounded sources in real time, which Purlin does not run yet")
+
+    def test_unbounded_source_read(self):
+        raise unittest.SkipTest("needs unbounded sources in real time, which Purlin does not run yet")

@@ -1,0 +1,398 @@
+//! Timers of a stage: read as SDKs set them, written as they fire.
+//!
+//! ```text
+//!   worker ══Timers══► read ─► rules ─► StateView.set_timer        StateView.take_due ─► Timers ══► worker
+//!   elements of a DoFn that hears of expiry ─► a timer at the end of each key and window
+//! ```
+//! A timer on the wire (`beam:coder:timer:v1`): key · tag · windows · clear · [fire · hold · pane]. Which timers are due
+//! is the engine's to say, and when they count the bundle's.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+use purlin_engine::core::stage::StageId;
+use purlin_engine::store::{Timer, TimerDomain};
+use purlin_model::coder::varint::{read_varint, write_length};
+use purlin_model::coder::{Coder, Context};
+use purlin_model::element::{decode_window, encode_window};
+use purlin_model::pane::PaneInfo;
+use purlin_model::time::{EventTime, Millis};
+use purlin_model::window::{BoundedWindow, WindowCoder};
+use purlin_plan::StageGraph;
+use purlin_proto::fn_execution::v1 as fnpb;
+use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::pipeline::v1::time_domain;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A timer that is set by the runner for `on_window_expiration` has the tag that SDKs give theirs: none.
+const NO_TAG: &[u8] = b"";
+
+/// What is known of the timers of a stage.
+#[derive(Debug)]
+pub(crate) struct StageTimers {
+    /// By transform and family; each takes a terminator and gives one back.
+    families: BTreeMap<(String, String), Family>,
+    /// How keys stand in the stage's input, and in timers.
+    key: Arc<Coder>,
+    windows: WindowCoder,
+    allowed_lateness: Millis,
+}
+
+#[derive(Debug)]
+struct Family {
+    /// The transform's unique name, under which state is kept.
+    transform: Arc<str>,
+    name: Arc<str>,
+    domain: TimerDomain,
+    /// Whether the runner sets it, for each key and window that is seen.
+    on_expiration: bool,
+}
+
+/// Why bytes are not timers.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum TimerFault {
+    #[error("a timer's {0} cannot be read")]
+    Malformed(&'static str),
+    #[error("no timer of this family was declared")]
+    UnknownFamily,
+}
+
+/// What becomes of a timer that an SDK set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// It is set, moved or cleared.
+    Set(Timer),
+    /// It would fire when its window is gone, or never: it is cleared instead.
+    Dropped(Timer),
+}
+
+impl StageTimers {
+    /// `None` if the stage has no timers.
+    pub(crate) fn new(plan: &StageGraph, stage: StageId, proto: &fnpb::ProcessBundleDescriptor) -> Option<Self> {
+        // Without an address for timers a worker neither sends nor expects any.
+        proto.timer_api_service_descriptor.as_ref()?;
+        let mut families = BTreeMap::new();
+        for (id, transform) in &proto.transforms {
+            let Some(payload) = par_do(transform) else { continue };
+            for (family, spec) in &payload.timer_family_specs {
+                let on_clock = spec.time_domain == time_domain::Enum::ProcessingTime as i32;
+                let entry = Family {
+                    transform: transform.unique_name.as_str().into(),
+                    name: family.as_str().into(),
+                    domain: if on_clock { TimerDomain::ProcessingTime } else { TimerDomain::EventTime },
+                    on_expiration: payload.on_window_expiration_timer_family_spec == *family,
+                };
+                families.insert((id.clone(), family.clone()), entry);
+            }
+        }
+        let upstream = plan.graph.stage(stage).upstream.first().map(|output| plan.graph.output(*output));
+        let key = upstream.and_then(|output| match &*output.coder {
+            Coder::Kv(key, _) => Some(key.clone()),
+            _ => None,
+        });
+        let strategy = plan.stages[stage.index()].input.as_ref().and_then(|input| {
+            let input = plan.components.pcollections.get(input.as_str())?;
+            plan.components.windowing_strategies.get(&input.windowing_strategy_id)
+        });
+        Some(Self {
+            families,
+            // A stage that nothing flows into has no keys, and so no timers that are ever set.
+            key: key.unwrap_or_else(|| Arc::new(Coder::Bytes)),
+            windows: upstream.map_or(WindowCoder::Global, |output| output.windows),
+            allowed_lateness: Millis(strategy.map_or(0, |strategy| strategy.allowed_lateness.max(0))),
+        })
+        .filter(|timers| !timers.families.is_empty())
+    }
+
+    /// Transform and family, in order.
+    pub(crate) fn families(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.families.keys().map(|(transform, family)| (transform.as_str(), family.as_str()))
+    }
+
+    /// Whether the runner sets timers for the ends of windows.
+    pub(crate) fn hears_of_expiration(&self) -> bool {
+        self.families.values().any(|family| family.on_expiration)
+    }
+
+    /// The instant behind which a window is gone.
+    fn expiry(&self, window: &BoundedWindow) -> EventTime {
+        match window {
+            BoundedWindow::Global => EventTime::MAX,
+            BoundedWindow::Interval { .. } | BoundedWindow::Custom { .. } => {
+                window.max_timestamp() + self.allowed_lateness
+            }
+        }
+    }
+
+    /// Reads what a worker set in a bundle that was handed out at this watermark.
+    pub(crate) fn read(
+        &self,
+        timers: &fnpb::elements::Timers,
+        watermark: EventTime,
+    ) -> Result<Vec<Setting>, TimerFault> {
+        let place = (timers.transform_id.clone(), timers.timer_family_id.clone());
+        let family = self.families.get(&place).ok_or(TimerFault::UnknownFamily)?;
+        let mut settings = Vec::new();
+        let mut rest = &timers.timers[..];
+        while !rest.is_empty() {
+            self.read_one(&mut rest, family, watermark, &mut settings)?;
+        }
+        Ok(settings)
+    }
+
+    fn read_one(
+        &self,
+        rest: &mut &[u8],
+        family: &Family,
+        watermark: EventTime,
+        settings: &mut Vec<Setting>,
+    ) -> Result<(), TimerFault> {
+        let from = *rest;
+        self.key.skip(rest, Context::Nested).map_err(|_| TimerFault::Malformed("key"))?;
+        let key = Bytes::copy_from_slice(&from[..from.len() - rest.len()]);
+        let length = read_varint(rest).ok().and_then(|length| usize::try_from(length).ok());
+        let tag = length.and_then(|length| rest.split_at_checked(length)).ok_or(TimerFault::Malformed("tag"))?;
+        *rest = tag.1;
+        let count = take::<4>(rest, "windows").map(i32::from_be_bytes)?;
+        let mut windows = Vec::new();
+        for _ in 0..count {
+            let from = *rest;
+            let window = decode_window(rest, self.windows).map_err(|_| TimerFault::Malformed("window"))?;
+            windows.push((window, Bytes::copy_from_slice(&from[..from.len() - rest.len()])));
+            // A window of the global coder has no bytes, so that a count alone could go on for ever.
+            if windows.len() > 1 && self.windows == WindowCoder::Global {
+                return Err(TimerFault::Malformed("count of windows"));
+            }
+        }
+        let cleared = match take::<1>(rest, "clear bit")? {
+            [0] => false,
+            [1] => true,
+            [_] => return Err(TimerFault::Malformed("clear bit")),
+        };
+        let times = if cleared {
+            None
+        } else {
+            let fire = instant(take::<8>(rest, "fire timestamp")?);
+            let hold = instant(take::<8>(rest, "hold timestamp")?);
+            let from = *rest;
+            PaneInfo::skip(rest).ok_or(TimerFault::Malformed("pane"))?;
+            Some((fire, hold, Bytes::copy_from_slice(&from[..from.len() - rest.len()])))
+        };
+        for (window, encoded) in windows {
+            let (fire_at, hold, pane) = match &times {
+                Some((fire, hold, pane)) => (Some(*fire), EventTime::from_millis(*hold), pane.clone()),
+                None => (None, EventTime::MAX, Bytes::new()),
+            };
+            let timer = Timer {
+                key: key.clone(),
+                fire_at,
+                transform: family.transform.clone(),
+                family: family.name.clone(),
+                tag: Bytes::copy_from_slice(tag.0),
+                window: encoded,
+                domain: family.domain,
+                hold,
+                pane,
+            };
+            let gone = fire_at.is_some_and(|fire| match family.domain {
+                TimerDomain::EventTime => fire > self.expiry(&window).millis(),
+                // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
+                // for ever.
+                TimerDomain::ProcessingTime => watermark == EventTime::MAX,
+            });
+            settings.push(if gone { Setting::Dropped(Timer { fire_at: None, ..timer }) } else { Setting::Set(timer) });
+        }
+        Ok(())
+    }
+
+    /// Timers as they fire: runs of one family, in the order given.
+    pub(crate) fn write(&self, instruction: &str, due: &[Timer]) -> Vec<fnpb::elements::Timers> {
+        let mut messages: Vec<fnpb::elements::Timers> = Vec::new();
+        for run in due.chunk_by(|a, b| (&a.transform, &a.family) == (&b.transform, &b.family)) {
+            let Some(first) = run.first() else { continue };
+            let mut of_family = self.families.iter();
+            let place = of_family.find(|(_, it)| it.transform == first.transform && it.name == first.family);
+            // State is kept by names of this very plan, so that each has its place.
+            let Some(((transform, family), _)) = place else { continue };
+            let mut bytes = Vec::new();
+            run.iter().for_each(|timer| write_one(timer, &mut bytes));
+            messages.push(fnpb::elements::Timers {
+                instruction_id: instruction.to_owned(),
+                transform_id: transform.clone(),
+                timer_family_id: family.clone(),
+                timers: bytes.into(),
+                is_last: false,
+            });
+        }
+        messages
+    }
+
+    /// The timers for the ends of an element's windows: one of each family that hears of expiry.
+    pub(crate) fn expirations<'a>(
+        &'a self,
+        key: &'a Bytes,
+        windows: &'a [BoundedWindow],
+    ) -> impl Iterator<Item = Timer> + 'a {
+        let families = self.families.values().filter(|family| family.on_expiration);
+        families.flat_map(move |family| {
+            windows.iter().map(move |window| {
+                let (mut encoded, mut pane) = (Vec::new(), Vec::new());
+                encode_window(window, &mut encoded);
+                PaneInfo::NO_FIRING.encode(&mut pane);
+                Timer {
+                    key: key.clone(),
+                    fire_at: Some((window.max_timestamp() + self.allowed_lateness).millis()),
+                    transform: family.transform.clone(),
+                    family: family.name.clone(),
+                    tag: Bytes::from_static(NO_TAG),
+                    window: encoded.into(),
+                    domain: TimerDomain::EventTime,
+                    hold: window.max_timestamp(),
+                    pane: pane.into(),
+                }
+            })
+        })
+    }
+
+    /// How keys stand in the stage's input.
+    pub(crate) fn key_coder(&self) -> &Coder {
+        &self.key
+    }
+
+    /// How windows stand in the stage's input.
+    pub(crate) fn window_coder(&self) -> WindowCoder {
+        self.windows
+    }
+}
+
+fn par_do(transform: &pb::PTransform) -> Option<pb::ParDoPayload> {
+    use purlin_proto::urns::standard_ptransforms::primitives;
+    let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO)?;
+    // The plan has read this payload already, so that it can be read.
+    pb::ParDoPayload::decode(spec.payload.clone()).ok()
+}
+
+fn take<const N: usize>(rest: &mut &[u8], what: &'static str) -> Result<[u8; N], TimerFault> {
+    let (taken, behind) = rest.split_first_chunk::<N>().ok_or(TimerFault::Malformed(what))?;
+    *rest = behind;
+    Ok(*taken)
+}
+
+/// Milliseconds. Java writes an instant behind the last one to say that it wants no hold, so that any is taken.
+fn instant(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+}
+
+fn write_one(timer: &Timer, out: &mut Vec<u8>) {
+    out.extend_from_slice(&timer.key);
+    write_length(timer.tag.len(), out);
+    out.extend_from_slice(&timer.tag);
+    out.extend_from_slice(&1i32.to_be_bytes());
+    out.extend_from_slice(&timer.window);
+    out.push(0);
+    let fire_at = EventTime::from_millis(timer.fire_at.unwrap_or(timer.hold.millis()));
+    out.extend_from_slice(&fire_at.to_wire());
+    out.extend_from_slice(&timer.hold.to_wire());
+    out.extend_from_slice(&timer.pane);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// protocol: key "k", tag "tag", the global window, fire 1000, hold 2000, no firing.
+    const SET: &[u8] = &[
+        0x01, 0x6b, 0x03, 0x74, 0x61, 0x67, 0, 0, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 3, 0xe8, 0x80, 0, 0, 0, 0, 0, 7, 0xd0,
+        0x0f,
+    ];
+    const CLEAR: &[u8] = &[0x01, 0x6b, 0, 0, 0, 0, 1, 1];
+
+    fn timers(windows: WindowCoder) -> StageTimers {
+        let family = |name: &str, domain, on_expiration| {
+            let place = ("t1".to_owned(), name.to_owned());
+            (place, Family { transform: "Count".into(), name: name.into(), domain, on_expiration })
+        };
+        StageTimers {
+            families: BTreeMap::from([
+                family("event", TimerDomain::EventTime, false),
+                family("clock", TimerDomain::ProcessingTime, false),
+                family("end", TimerDomain::EventTime, true),
+            ]),
+            key: Arc::new(Coder::Bytes),
+            windows,
+            allowed_lateness: Millis(5),
+        }
+    }
+
+    fn message(family: &str, timers: &[u8]) -> fnpb::elements::Timers {
+        fnpb::elements::Timers {
+            instruction_id: "i".to_owned(),
+            transform_id: "t1".to_owned(),
+            timer_family_id: family.to_owned(),
+            timers: Bytes::copy_from_slice(timers),
+            is_last: false,
+        }
+    }
+
+    #[test]
+    fn what_was_set_fires_as_it_was_set() {
+        let timers = timers(WindowCoder::Global);
+        let settings = timers.read(&message("event", &[SET, CLEAR].concat()), EventTime::MIN).unwrap();
+        let [Setting::Set(set), Setting::Set(clear)] = &settings[..] else { panic!("{settings:?}") };
+        assert_eq!((set.fire_at, set.hold, &set.tag[..]), (Some(1000), EventTime::from_millis(2000), &b"tag"[..]));
+        assert_eq!((clear.fire_at, &clear.key[..]), (None, &b"\x01k"[..]));
+        let [fired] = &timers.write("i", std::slice::from_ref(set))[..] else { panic!("one family, one message") };
+        assert_eq!((&fired.timers[..], fired.timer_family_id.as_str()), (SET, "event"));
+    }
+
+    #[test]
+    fn what_would_never_fire_is_dropped() {
+        let timers = timers(WindowCoder::Interval);
+        let set = |fire: i64| {
+            let mut bytes = vec![1, b'k', 0, 0, 0, 0, 1];
+            let window = BoundedWindow::Interval { start: EventTime::from_millis(0), end: EventTime::from_millis(10) };
+            encode_window(&window, &mut bytes);
+            bytes.push(0);
+            bytes.extend_from_slice(&EventTime::from_millis(fire).to_wire());
+            bytes.extend_from_slice(&EventTime::from_millis(fire).to_wire());
+            bytes.push(0x0f);
+            bytes
+        };
+        let dropped = |family: &str, fire, watermark| {
+            let settings = timers.read(&message(family, &set(fire)), watermark).unwrap();
+            matches!(settings[..], [Setting::Dropped(_)])
+        };
+        assert!(!dropped("event", 14, EventTime::MAX), "the last instant, with its lateness");
+        assert!(dropped("event", 15, EventTime::MIN));
+        assert!(!dropped("clock", 1_000_000, EventTime::MIN));
+        assert!(dropped("clock", 1_000_000, EventTime::MAX));
+    }
+
+    #[test]
+    fn expiry_is_told_for_each_window() {
+        let timers = timers(WindowCoder::Global);
+        let key = Bytes::from_static(b"\x01k");
+        let windows = [BoundedWindow::Global];
+        let told: Vec<_> = timers.expirations(&key, &windows).collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!((&*told[0].family, told[0].hold), ("end", EventTime::GLOBAL_WINDOW_MAX));
+    }
+
+    #[test]
+    fn a_family_that_was_not_declared_is_refused() {
+        let fault = timers(WindowCoder::Global).read(&message("other", SET), EventTime::MIN);
+        assert_eq!(fault, Err(TimerFault::UnknownFamily));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_timers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            for windows in [WindowCoder::Global, WindowCoder::Interval, WindowCoder::Custom] {
+                let _ = timers(windows).read(&message("event", &bytes), EventTime::MIN);
+            }
+        }
+    }
+}
