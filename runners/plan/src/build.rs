@@ -20,6 +20,7 @@ use purlin_proto::urns::standard_coders;
 
 use crate::draft::{Draft, DraftKind, SideKey, Sources, drafts, merger};
 use crate::graph::{Graph, Leaf};
+use crate::parse::fix;
 use crate::problem::Problems;
 use crate::stage::{Environment, SideUse, Stage, StageGraph};
 
@@ -30,8 +31,11 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
     let (job, stages, environments) = {
         let sources = Sources::new(&graph);
         let drafts = drafts(&graph, &sources);
-        let context =
-            Context { graph: &graph, sources: &sources, drafts: &drafts, coders: coders(&graph, &mut problems) };
+        let (coders, wire) = coders(&graph);
+        for problem in wire.iter() {
+            problems.add("coders", problem.to_string(), fix(&problem.fault));
+        }
+        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, coders };
         let (outputs, output_ids) = context.outputs();
         let (sides, side_ids) = context.sides();
         let environments = context.environments();
@@ -52,13 +56,11 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
     })
 }
 
-fn coders(graph: &Graph, problems: &mut Problems) -> BTreeMap<CoderId, Arc<Coder>> {
+/// Every coder of the graph that can be read, and what is wrong with the others.
+pub(crate) fn coders(graph: &Graph) -> (BTreeMap<CoderId, Arc<Coder>>, WireProblems) {
     let mut wire = WireProblems::new();
     let coders = from_components(&graph.components.coders, &Path::root("coders"), &mut wire);
-    for problem in wire.iter() {
-        problems.add("coders", problem.to_string(), "");
-    }
-    coders
+    (coders, wire)
 }
 
 struct Context<'a> {
@@ -267,4 +269,221 @@ fn gate(side: &SideSpec) -> SideGate {
         }
     };
     SideGate { side: side.id, mapping }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use crate::testing::TestPipeline;
+
+    fn words() -> TestPipeline {
+        TestPipeline::new()
+            .collection("words", "string_utf8")
+            .collection("pairs", "kv<string_utf8, any>")
+            .collection("groups", "kv<string_utf8, iterable<any>>")
+            .impulse("start")
+            .par_do("Read", "start", &["words"])
+            .par_do("Pair", "words", &["pairs"])
+    }
+
+    #[test]
+    fn only_what_leaves_its_stage_is_an_output() {
+        let plan = words().group("Group", "pairs", "groups").par_do("Print", "groups", &["printed"]).plan();
+        let names: Vec<_> = plan.graph.outputs.iter().map(|output| output.name.to_string()).collect();
+        assert_eq!(names, ["start", "pairs", "groups"]);
+        assert!(plan.stages.last().unwrap().outputs.is_empty());
+    }
+
+    #[test]
+    fn what_many_consume_is_written_once() {
+        let plan = words()
+            .group("Group", "pairs", "groups")
+            .par_do("Look", "words", &["looked"])
+            .sides(&[("pairs", "multimap"), ("pairs", "iterable")])
+            .plan();
+        assert_snapshot!(crate::explain::text(&plan), @"
+        env0 py (beam:env:external:v1)
+        s0 impulse
+             Impulse start
+          -> o0 start: bytes
+        s1 worker in env0
+             Read
+             Pair
+          <- o0
+          -> o1 words: string_utf8
+          -> o2 pairs: kv<string_utf8, length_prefix<any>>
+        s2 group (AppendOnce, Global, Default)
+             Group
+          <- o2 by key
+        s3 side0, kept as iterable
+          <- o2
+        s4 side1, kept as multimap
+          <- o2
+        s5 worker in env0
+             Look
+          <- o1 by window
+          <- side1 as side0
+          <- side0 as side1
+        ");
+        assert_eq!(plan.graph.sides.len(), 2);
+    }
+
+    #[test]
+    fn keys_and_windows_decide_how_input_is_partitioned() {
+        let plan = words()
+            .par_do("Plain", "pairs", &["plain"])
+            .reshuffle("Shuffle", "pairs", "shuffled")
+            .par_do("Beside", "pairs", &["besides"])
+            .sides(&[("words", "iterable")])
+            .par_do("Keyed", "pairs", &["keyed"])
+            .stateful()
+            .par_do("Both", "pairs", &["boths"])
+            .stateful()
+            .sides(&[("words", "iterable")])
+            .collection("shuffled", "kv<string_utf8, any>")
+            .par_do("Shuffled", "shuffled", &["done"])
+            .plan();
+        let pairs = plan.graph.outputs.iter().find(|output| &*output.name == "pairs").unwrap();
+        let consumers = pairs.consumers.iter();
+        let by_stage: Vec<_> =
+            consumers.map(|it| format!("{} {:?}\n", plan.graph.stage(it.stage).name, it.partitioning)).collect();
+        assert_snapshot!(by_stage.concat(), @"
+        Keyed ByKey
+        Shuffled Any
+        Beside AnyByWindow
+        Both ByKeyAndWindow
+        ");
+    }
+
+    #[test]
+    fn depth_counts_stages_and_side_inputs() {
+        let plan = words()
+            .group("Group", "pairs", "groups")
+            .par_do("Print", "groups", &["printed"])
+            .par_do("Beside", "words", &["besides"])
+            .sides(&[("printed", "iterable")])
+            .plan();
+        let depths: String =
+            plan.graph.stages.iter().map(|stage| format!("{} {}\n", stage.depth, stage.name)).collect();
+        assert_snapshot!(depths, @"
+        0 Impulse start
+        1 Read + Pair
+        2 Group
+        3 Print
+        4 side input printed.out as Iterable
+        5 Beside
+        ");
+    }
+
+    #[test]
+    fn marks_are_of_all_transforms_of_a_stage() {
+        let plan = words()
+            .par_do("Last", "words", &["last"])
+            .payload(|payload| payload.requests_finalization = true)
+            .unbounded("last")
+            .plan();
+        let stage = plan.graph.stages.last().unwrap();
+        assert_eq!(&*stage.name, "Read + Pair + Last");
+        assert!(stage.finalizes && stage.unbounded && !stage.keyed && !stage.splittable);
+    }
+
+    #[test]
+    fn environments_in_which_nothing_runs_are_not_started() {
+        let plan = words()
+            .environment("a", &["kv"])
+            .environment("z", &["kv"])
+            .par_do("Print", "words", &["printed"])
+            .in_env("z")
+            .plan();
+        let ids: Vec<_> = plan.environments.iter().map(|environment| environment.id.to_string()).collect();
+        assert_eq!(ids, ["py", "z"]);
+    }
+
+    #[test]
+    fn windows_stand_on_the_wire_as_their_strategy_says() {
+        let windows = |strategy: &str| {
+            let plan = TestPipeline::new()
+                .windowed("words", "bytes", strategy)
+                .impulse("start")
+                .par_do("Read", "start", &["words"])
+                .par_do("Beside", "start", &["besides"])
+                .sides(&[("words", "iterable")])
+                .plan();
+            let output = plan.graph.outputs.iter().find(|output| &*output.name == "words").unwrap();
+            assert_eq!(output.windows, plan.graph.sides[0].windows);
+            format!("{:?}", (output.windows, plan.graph.stages.last().unwrap().gates[0].mapping))
+        };
+        assert_snapshot!(windows("global"), @"(Global, Default)");
+        assert_snapshot!(windows("fixed"), @"(Interval, Opaque)");
+        assert_snapshot!(windows("custom"), @"(Custom, Opaque)");
+    }
+
+    #[test]
+    fn a_grouping_knows_who_merges_its_windows() {
+        let plan = TestPipeline::new()
+            .windowed("pairs", "kv<string_utf8, any>", "custom_merging")
+            .windowed("groups", "kv<string_utf8, iterable<any>>", "custom_merging")
+            .impulse("start")
+            .par_do("Pair", "start", &["pairs"])
+            .group("Group", "pairs", "groups")
+            .par_do("Print", "groups", &["printed"])
+            .plan();
+        assert_snapshot!(crate::explain::text(&plan), @r#"
+        env0 py (beam:env:external:v1)
+        s0 impulse
+             Impulse start
+          -> o0 start: bytes
+        s1 worker in env0
+             Pair
+          <- o0
+          -> o1 pairs: kv<string_utf8, length_prefix<any>>
+        s2 worker in env0
+             Group/MergeWindows
+          -> o2 group/MergeWindows.out: kv<bytes, kv<iterable<custom_window<length_prefix<day>>>, iterable<kv<custom_window<length_prefix<day>>, iterable<custom_window<length_prefix<day>>>>>>>
+        s3 group (AppendOnce, Custom { urn: "test:windows", payload: b"days" }, Default, windows merged by s2)
+             Group
+          <- o1 by key
+          -> o3 groups: kv<string_utf8, iterable<length_prefix<any>>>
+        s4 worker in env0
+             Print
+          <- o3
+        "#);
+    }
+
+    #[test]
+    fn two_of_a_kind_merge_apart() {
+        let plan = TestPipeline::new()
+            .windowed("pairs", "kv<string_utf8, any>", "custom_merging")
+            .windowed("groups", "kv<string_utf8, iterable<any>>", "custom_merging")
+            .windowed("others", "kv<string_utf8, iterable<any>>", "custom_merging")
+            .impulse("start")
+            .par_do("Pair", "start", &["pairs"])
+            .group("Group", "pairs", "groups")
+            .group("Other", "pairs", "others")
+            .plan();
+        let mergers = plan.graph.stages.iter().filter(|stage| stage.name.ends_with("/MergeWindows"));
+        assert_eq!(mergers.map(|stage| &*stage.name).collect::<Vec<_>>(), ["Group/MergeWindows", "Other/MergeWindows"]);
+    }
+
+    #[test]
+    fn what_a_pass_made_leads_back_to_what_the_user_wrote() {
+        let plan = words()
+            .collection("sums", "kv<string_utf8, any>")
+            .combine("Sum", "pairs", "groups", "sums", "any")
+            .par_do("Files", "words", &["lines"])
+            .splittable("any")
+            .plan();
+        let origins: String =
+            plan.origins.iter().filter(|(made, of)| made != of).map(|(made, of)| format!("{made} <- {of}\n")).collect();
+        assert_snapshot!(origins, @"
+        files/PairWithRestriction <- files
+        files/ProcessSized <- files
+        files/SplitAndSize <- files
+        sum/Extract <- sum
+        sum/Group <- sum
+        sum/Merge <- sum
+        sum/Precombine <- sum
+        ");
+    }
 }

@@ -9,6 +9,7 @@ use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_ptransforms::primitives;
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
+use crate::graph::fresh;
 use crate::stage::StageGraph;
 
 /// The id of the transform that reads a stage's input.
@@ -94,10 +95,158 @@ impl StageGraph {
         let Some(pcollection) = self.components.pcollections.get(pcollection) else { return String::new() };
         let strategy = self.components.windowing_strategies.get(&pcollection.windowing_strategy_id);
         let window = strategy.map(|strategy| strategy.window_coder_id.clone()).unwrap_or_default();
-        let id = format!("purlin:windowed({},{window})", pcollection.coder_id);
+        let wanted = format!("purlin:windowed({},{window})", pcollection.coder_id);
         let spec = Some(pb::FunctionSpec { urn: standard_coders::WINDOWED_VALUE.to_owned(), ..Default::default() });
         let component_coder_ids = vec![pcollection.coder_id.clone(), window];
-        extra.insert(id.clone(), pb::Coder { spec, component_coder_ids });
+        let coder = pb::Coder { spec, component_coder_ids };
+        let id = fresh(&wanted, |id| {
+            self.components.coders.get(id).or_else(|| extra.get(id)).is_some_and(|other| *other != coder)
+        });
+        extra.insert(id.clone(), coder);
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::testing::TestPipeline;
+
+    /// The transforms of a descriptor with their ports, what is in its maps, and where it tells workers to connect.
+    fn shown(plan: &StageGraph, stage: &str) -> String {
+        let stage = plan.graph.stages.iter().find(|it| &*it.name == stage).unwrap();
+        let descriptor = plan.descriptor(stage.id, "d1", "localhost:1");
+        let mut text = format!("{}\n", descriptor.id);
+        for (id, transform) in &descriptor.transforms {
+            let spec = transform.spec.clone().unwrap_or_default();
+            let (inputs, outputs) = (&transform.inputs, &transform.outputs);
+            writeln!(text, "{id} ({}) {} {inputs:?} -> {outputs:?}", transform.unique_name, spec.urn).unwrap();
+            if spec.urn.starts_with("beam:runner:") {
+                let port = fnpb::RemoteGrpcPort::decode(&spec.payload[..]).unwrap();
+                let url = port.api_service_descriptor.unwrap_or_default().url;
+                writeln!(text, "    {url} {}", port.coder_id).unwrap();
+                assert!(descriptor.coders.contains_key(&port.coder_id));
+            }
+        }
+        for (id, pcollection) in &descriptor.pcollections {
+            writeln!(text, "{id}: {} in {}", pcollection.coder_id, pcollection.windowing_strategy_id).unwrap();
+        }
+        writeln!(text, "windowing {:?}", descriptor.windowing_strategies.keys().collect::<Vec<_>>()).unwrap();
+        writeln!(text, "environments {:?}", descriptor.environments.keys().collect::<Vec<_>>()).unwrap();
+        let url = |service: Option<pb::ApiServiceDescriptor>| service.unwrap_or_default().url;
+        let (state, timer) = (descriptor.state_api_service_descriptor, descriptor.timer_api_service_descriptor);
+        writeln!(text, "state {:?} timers {:?}", url(state), url(timer)).unwrap();
+        for parts in descriptor.coders.values().map(|coder| &coder.component_coder_ids) {
+            assert!(parts.iter().all(|part| descriptor.coders.contains_key(part)), "coders lack {parts:?}");
+        }
+        text
+    }
+
+    fn words() -> TestPipeline {
+        TestPipeline::new()
+            .windowed("words", "any", "fixed")
+            .windowed("pairs", "kv<string_utf8, any>", "fixed")
+            .windowed("groups", "kv<string_utf8, iterable<any>>", "fixed")
+            .impulse("start")
+            .par_do("Read", "start", &["words"])
+            .par_do("Pair", "words", &["pairs", "unused"])
+            .group("Group", "pairs", "groups")
+    }
+
+    #[test]
+    fn a_stage_reads_its_source_and_writes_what_others_consume() {
+        assert_snapshot!(shown(&words().plan(), "Read + Pair"), @r#"
+        d1
+        pair (Pair) beam:transform:pardo:v1 {"0": "words"} -> {"0": "pairs", "1": "unused"}
+        purlin:sink:1 (purlin:sink:1) beam:runner:sink:v1 {"in": "pairs"} -> {}
+            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:length_prefix(any)),interval_window)
+        purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "start"}
+            localhost:1 purlin:windowed(bytes,global_window)
+        read (Read) beam:transform:pardo:v1 {"0": "start"} -> {"0": "words"}
+        pairs: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
+        start: bytes in global
+        unused: bytes in global
+        words: purlin:length_prefix(any) in fixed
+        windowing ["fixed", "global"]
+        environments ["py"]
+        state "localhost:1" timers ""
+        "#);
+    }
+
+    #[test]
+    fn side_inputs_are_described_and_written_by_nobody() {
+        let plan = words().par_do("Look", "words", &["looked"]).sides(&[("pairs", "multimap")]).plan();
+        assert_snapshot!(shown(&plan, "Look"), @r#"
+        d1
+        look (Look) beam:transform:pardo:v1 {"0": "words", "side0": "pairs"} -> {"0": "looked"}
+        purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "words"}
+            localhost:1 purlin:windowed(purlin:length_prefix(any),interval_window)
+        looked: bytes in global
+        pairs: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
+        words: purlin:length_prefix(any) in fixed
+        windowing ["fixed", "global"]
+        environments ["py"]
+        state "localhost:1" timers ""
+        "#);
+    }
+
+    #[test]
+    fn a_stage_with_timers_is_told_where_to_send_them() {
+        let plan = words().par_do("Remind", "pairs", &["reminders"]).timers().plan();
+        assert_snapshot!(shown(&plan, "Remind"), @r#"
+        d1
+        purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "pairs"}
+            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:length_prefix(any)),interval_window)
+        remind (Remind) beam:transform:pardo:v1 {"0": "pairs"} -> {"0": "reminders"}
+        pairs: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
+        reminders: bytes in global
+        windowing ["fixed", "global"]
+        environments ["py"]
+        state "localhost:1" timers "localhost:1"
+        "#);
+    }
+
+    #[test]
+    fn parts_of_a_lifted_combiner_are_ordinary_transforms() {
+        let plan = words()
+            .windowed("sums", "kv<string_utf8, any>", "fixed")
+            .windowed("lists", "kv<string_utf8, iterable<any>>", "fixed")
+            .combine("Sum", "pairs", "lists", "sums", "any")
+            .plan();
+        assert_snapshot!(shown(&plan, "Sum/Merge + Sum/Extract"), @r#"
+        d1
+        purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "sum/Group.out"}
+            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))),interval_window)
+        sum/Extract (Sum/Extract) beam:transform:combine_per_key_extract_outputs:v1 {"in": "sum/Merge.out"} -> {"0": "sums"}
+        sum/Merge (Sum/Merge) beam:transform:combine_per_key_merge_accumulators:v1 {"in": "sum/Group.out"} -> {"out": "sum/Merge.out"}
+        sum/Group.out: purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))) in fixed
+        sum/Merge.out: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
+        sums: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
+        windowing ["fixed"]
+        environments ["py"]
+        state "localhost:1" timers ""
+        "#);
+    }
+
+    #[test]
+    fn ids_of_coders_that_come_to_the_same_text_are_told_apart() {
+        let plan = TestPipeline::new()
+            .impulse("start")
+            .par_do("Read", "start", &["words"])
+            .change(|components| {
+                // The name that the coder of the source would get.
+                let other = components.coders["day"].clone();
+                components.coders.insert("purlin:windowed(bytes,global_window)".to_owned(), other);
+            })
+            .plan();
+        let descriptor = plan.descriptor(StageId(1), "d1", "localhost:1");
+        let payload = &descriptor.transforms[SOURCE_ID].spec.clone().unwrap_or_default().payload;
+        let port = fnpb::RemoteGrpcPort::decode(&payload[..]).unwrap();
+        let coder = &descriptor.coders[&port.coder_id];
+        assert_eq!(coder.spec.clone().unwrap_or_default().urn, standard_coders::WINDOWED_VALUE);
     }
 }

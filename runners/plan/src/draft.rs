@@ -142,3 +142,103 @@ fn patterns(graph: &Graph, leaf: &Leaf) -> BTreeMap<LocalName, SideAccess> {
     };
     payload.side_inputs.iter().map(|(local, side)| (local.as_str().into(), access(side))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::testing::TestPipeline;
+
+    /// A draft a line: what it is, what runs in it, where its input comes from.
+    fn drafted(pipeline: TestPipeline) -> String {
+        let graph = pipeline.graph();
+        let sources = Sources::new(&graph);
+        let line = |draft: &Draft| {
+            let leaves: Vec<_> = draft.leaves.iter().map(|leaf| graph.leaves[*leaf].name.as_str()).collect();
+            let sides: Vec<_> =
+                draft.sides.iter().map(|side| format!("{}={} {:?}", side.local, side.key.0, side.key.1)).collect();
+            let inputs: Vec<_> = draft.input.iter().flat_map(|input| sources.of(input)).collect();
+            format!("{:?} {leaves:?} <- {inputs:?} {sides:?}\n", draft.kind)
+        };
+        drafts(&graph, &sources).iter().map(line).collect()
+    }
+
+    fn two() -> TestPipeline {
+        TestPipeline::new()
+            .collection("pairs", "kv<string_utf8, varint>")
+            .impulse("start")
+            .par_do("A", "start", &["as"])
+            .par_do("B", "start", &["bs"])
+            .par_do("Pair", "start", &["pairs"])
+    }
+
+    #[test]
+    fn a_side_input_is_kept_once_for_each_way_of_reading_it() {
+        let readers = two()
+            .par_do("First", "as", &["firsts"])
+            .sides(&[("pairs", "iterable"), ("bs", "iterable")])
+            .par_do("Second", "as", &["seconds"])
+            .sides(&[("pairs", "iterable"), ("pairs", "multimap")]);
+        assert_snapshot!(drafted(readers), @r#"
+        Impulse ["Impulse start"] <- [] []
+        Worker ["A", "B", "Pair"] <- ["start"] []
+        Materialize(("bs", Iterable)) [] <- ["bs"] []
+        Materialize(("pairs", Iterable)) [] <- ["pairs"] []
+        Worker ["First"] <- ["as"] ["side0=pairs Iterable", "side1=bs Iterable"]
+        Materialize(("pairs", Multimap)) [] <- ["pairs"] []
+        Worker ["Second"] <- ["as"] ["side0=pairs Iterable", "side1=pairs Multimap"]
+        "#);
+    }
+
+    #[test]
+    fn a_side_input_stands_before_its_reader_even_if_the_reader_was_submitted_first() {
+        let late = TestPipeline::new()
+            .par_do("Read", "start", &["read"])
+            .sides(&[("as", "iterable")])
+            .par_do("A", "start", &["as"])
+            .impulse("start");
+        assert_snapshot!(drafted(late), @r#"
+        Impulse ["Impulse start"] <- [] []
+        Worker ["A"] <- ["start"] []
+        Materialize(("as", Iterable)) [] <- ["as"] []
+        Worker ["Read"] <- ["start"] ["side0=as Iterable"]
+        "#);
+    }
+
+    #[test]
+    fn flattens_are_only_a_way_to_where_elements_come_from() {
+        let nested = two()
+            .flatten("Both", &["as", "bs"], "both")
+            .reshuffle("Shuffle", "both", "shuffled")
+            .flatten("More", &["shuffled", "as"], "more")
+            .par_do("Print", "more", &["printed"])
+            .sides(&[("both", "iterable")]);
+        assert_snapshot!(drafted(nested), @r#"
+        Impulse ["Impulse start"] <- [] []
+        Worker ["A", "B", "Pair"] <- ["start"] []
+        Materialize(("both", Iterable)) [] <- ["as", "bs"] []
+        Worker ["Print"] <- ["as", "bs", "as"] ["side0=both Iterable"]
+        "#);
+    }
+
+    #[test]
+    fn what_is_flattened_twice_comes_twice() {
+        let twice = two().flatten("Twice", &["as", "as"], "double").par_do("Print", "double", &["printed"]);
+        assert_snapshot!(drafted(twice), @r#"
+        Impulse ["Impulse start"] <- [] []
+        Worker ["A", "B", "Pair"] <- ["start"] []
+        Worker ["Print"] <- ["as", "as"] []
+        "#);
+    }
+
+    #[test]
+    fn a_flatten_of_nothing_is_an_input_without_sources() {
+        let nothing = two().flatten("None", &[], "nothing").par_do("Print", "nothing", &["printed"]);
+        assert_snapshot!(drafted(nothing), @r#"
+        Impulse ["Impulse start"] <- [] []
+        Worker ["A", "B", "Pair"] <- ["start"] []
+        Worker ["Print"] <- [] []
+        "#);
+    }
+}

@@ -28,7 +28,9 @@ fn write_text(plan: &StageGraph, text: &mut String) -> fmt::Result {
         writeln!(text, "{} {}{}", spec.id, kind(plan, spec), marks(spec))?;
         for transform in &plan.stages[spec.id.index()].transforms {
             let name = plan.components.transforms.get(transform.as_str()).map(|it| it.unique_name.as_str());
-            writeln!(text, "     {}", name.unwrap_or(transform.as_str()))?;
+            // A name of several lines would look like several transforms.
+            let name = name.unwrap_or(transform.as_str()).replace(char::is_control, " ");
+            writeln!(text, "     {name}")?;
         }
         for output in &spec.upstream {
             let partitioning = plan.graph.output(*output).consumers.iter().find(|it| it.stage == spec.id);
@@ -115,4 +117,108 @@ fn write_dot(plan: &StageGraph, text: &mut String) -> fmt::Result {
 fn edge(plan: &StageGraph, output: OutputId) -> String {
     let output = plan.graph.output(output);
     format!("{} {}", output.id, output.coder)
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::testing::TestPipeline;
+
+    /// Something of everything.
+    fn plan() -> StageGraph {
+        TestPipeline::new()
+            .windowed("words", "string_utf8", "fixed")
+            .windowed("pairs", "kv<string_utf8, any>", "fixed")
+            .windowed("groups", "kv<string_utf8, iterable<any>>", "fixed")
+            .collection("numbered", "string_utf8")
+            .impulse("start")
+            .par_do("Read", "start", &["lines"])
+            .splittable("range")
+            .payload(|payload| payload.requests_finalization = true)
+            .par_do("Stop", "start", &["stops"])
+            .par_do("Split", "lines", &["words"])
+            .sides(&[("stops", "iterable")])
+            .par_do("Pair", "words", &["pairs"])
+            .group("Group", "pairs", "groups")
+            .par_do("Say \"hi\"\n\\o/", "groups", &["said"])
+            .par_do("Number", "pairs", &["numbered"])
+            .stateful()
+            .unbounded("numbered")
+            .reshuffle("Shuffle", "numbered", "shuffled")
+            .collection("shuffled", "string_utf8")
+            .par_do("Print", "shuffled", &["printed"])
+            .plan()
+    }
+
+    #[test]
+    fn a_plan_as_text() {
+        assert_snapshot!(text(&plan()), @r#"
+        env0 py (beam:env:external:v1)
+        s0 impulse
+             Impulse start
+          -> o0 start: bytes
+        s1 worker in env0
+             Read/PairWithRestriction
+             Read/SplitAndSize
+             Stop
+          <- o0
+          -> o1 read/SplitAndSize.out: kv<kv<bytes, length_prefix<range>>, double>
+          -> o2 stops: bytes
+        s2 worker in env0, splittable, finalizes
+             Read/ProcessSized
+          <- o1
+          -> o3 lines: bytes
+        s3 side0, kept as iterable
+          <- o2
+        s4 worker in env0
+             Split
+             Pair
+          <- o3 by window
+          <- side0 as side0
+          -> o4 pairs: kv<string_utf8, length_prefix<any>>
+        s5 group (AppendOnce, Fixed { size: 10000ms, offset: 0ms }, Default)
+             Group
+          <- o4 by key
+          -> o5 groups: kv<string_utf8, iterable<length_prefix<any>>>
+        s6 worker in env0
+             Say "hi" \o/
+          <- o5
+        s7 worker in env0, unbounded
+             Number
+          <- o4 by key
+          -> o6 numbered: string_utf8, unbounded
+        s8 worker in env0
+             Print
+          <- o6
+        "#);
+    }
+
+    #[test]
+    fn a_plan_as_a_graph() {
+        assert_snapshot!(dot(&plan()), @r#"
+        digraph plan {
+          node [shape=box];
+          s0 [label="s0 impulse\nImpulse start"];
+          s1 [label="s1 worker in env0\nRead/PairWithRestriction\nRead/SplitAndSize\nStop"];
+          s2 [label="s2 worker in env0\nRead/ProcessSized"];
+          s3 [label="s3 side0, kept as iterable"];
+          s4 [label="s4 worker in env0\nSplit\nPair"];
+          s5 [label="s5 group (AppendOnce, Fixed { size: 10000ms, offset: 0ms }, Default)\nGroup"];
+          s6 [label="s6 worker in env0\nSay \"hi\"\n\\o/"];
+          s7 [label="s7 worker in env0\nNumber"];
+          s8 [label="s8 worker in env0\nPrint"];
+          s0 -> s1 [label="o0 bytes"];
+          s1 -> s2 [label="o1 kv<kv<bytes, length_prefix<range>>, double>"];
+          s1 -> s3 [label="o2 bytes"];
+          s2 -> s4 [label="o3 bytes"];
+          s4 -> s5 [label="o4 kv<string_utf8, length_prefix<any>>"];
+          s4 -> s7 [label="o4 kv<string_utf8, length_prefix<any>>"];
+          s5 -> s6 [label="o5 kv<string_utf8, iterable<length_prefix<any>>>"];
+          s7 -> s8 [label="o6 string_utf8"];
+          s3 -> s4 [style=dashed, label="side0"];
+        }
+        "#);
+    }
 }

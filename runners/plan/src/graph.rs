@@ -10,6 +10,7 @@ use std::fmt;
 
 use purlin_model::ids::{CoderId, EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
 use purlin_model::windowing_strategy::WindowingStrategy;
+use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_coders as coders;
 
@@ -92,38 +93,25 @@ impl Graph {
     /// A coder of this kind over these; the same one each time.
     pub(crate) fn coder(&mut self, urn: &str, parts: &[&str]) -> String {
         let short = urn.split(':').nth(2).unwrap_or("coder");
+        let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
+        let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
+        let coder = pb::Coder { spec, component_coder_ids };
         let id = format!("purlin:{short}({})", parts.join(","));
-        if !self.components.coders.contains_key(&id) {
-            let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
-            let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
-            self.components.coders.insert(id.clone(), pb::Coder { spec, component_coder_ids });
-        }
+        // Ids may hold commas, so that two coders can come to the same name.
+        let id = fresh(&id, |id| self.components.coders.get(id).is_some_and(|other| *other != coder));
+        self.components.coders.entry(id.clone()).or_insert(coder);
         id
     }
 
     /// A windowing strategy of one global window; the same one each time.
     pub(crate) fn global_windowing(&mut self) -> String {
-        let id = "purlin:global_windows".to_owned();
-        if !self.components.windowing_strategies.contains_key(&id) {
-            let coder = self.coder(coders::GLOBAL_WINDOW, &[]);
-            let strategy = WindowingStrategy::global(CoderId::new(coder.as_str()));
-            let window_fn = pb::FunctionSpec { urn: strategy.window_fn.urn().to_owned(), ..Default::default() };
-            let default = pb::trigger::Trigger::Default(pb::trigger::Default {});
-            let wire = pb::WindowingStrategy {
-                window_fn: Some(window_fn),
-                merge_status: pb::merge_status::Enum::NonMerging as i32,
-                window_coder_id: coder,
-                trigger: Some(pb::Trigger { trigger: Some(default) }),
-                accumulation_mode: pb::accumulation_mode::Enum::Discarding as i32,
-                output_time: pb::output_time::Enum::EndOfWindow as i32,
-                closing_behavior: pb::closing_behavior::Enum::EmitIfNonempty as i32,
-                on_time_behavior: pb::on_time_behavior::Enum::FireIfNonempty as i32,
-                assigns_to_one_window: true,
-                ..pb::WindowingStrategy::default()
-            };
-            self.components.windowing_strategies.insert(id.clone(), wire);
-            self.strategies.insert(WindowingStrategyId::new(id.as_str()), strategy);
-        }
+        let coder = self.coder(coders::GLOBAL_WINDOW, &[]);
+        let strategy = WindowingStrategy::global(CoderId::new(coder));
+        let wire = windowing_strategy::to_wire(&strategy);
+        let all = &self.components.windowing_strategies;
+        let id = fresh("purlin:global_windows", |id| all.get(id).is_some_and(|other| *other != wire));
+        self.components.windowing_strategies.entry(id.clone()).or_insert(wire);
+        self.strategies.entry(WindowingStrategyId::new(id.as_str())).or_insert(strategy);
         id
     }
 
@@ -144,7 +132,8 @@ impl Graph {
     }
 }
 
-fn fresh(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+/// `wanted`, or what is made of it by a number that makes it free.
+pub(crate) fn fresh(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut id = wanted.to_owned();
     let mut count = 1;
     while taken(&id) {

@@ -11,6 +11,7 @@ mod problem;
 mod validate;
 
 mod parse;
+mod payload;
 
 mod graph;
 mod order;
@@ -24,6 +25,9 @@ mod draft;
 
 mod build;
 mod stage;
+
+#[cfg(test)]
+mod testing;
 
 pub mod descriptor;
 pub mod explain;

@@ -21,8 +21,9 @@ pub(crate) fn order(
     for _ in 0..count {
         graph.add_node(());
     }
-    for (needed, needing) in edges {
-        graph.update_edge(NodeIndex::new(needed), NodeIndex::new(needing), ());
+    // Each once, found by sorting: to ask the graph costs a walk over all edges of a node that many need.
+    for (needed, needing) in edges.into_iter().collect::<BTreeSet<_>>() {
+        graph.add_edge(NodeIndex::new(needed), NodeIndex::new(needing), ());
     }
     let mut missing: Vec<usize> =
         graph.node_indices().map(|node| graph.edges_directed(node, Direction::Incoming).count()).collect();

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
 use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
-use purlin_proto::convert::problem::{Path, Problems as WireProblems};
+use purlin_proto::convert::problem::{Fault, Path, Problems as WireProblems};
 use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_ptransforms::{combine_components, composites, primitives};
@@ -23,20 +23,45 @@ use crate::problem::Problems;
 /// How deep transforms may be nested; SDKs nest a few dozen.
 const DEPTH_MAX: usize = 200;
 
+/// How every id begins that is made here for workers, and no id of a pipeline.
+const OWN: &str = "purlin:";
+
+/// What to do about a component that is missing or unreadable: no user can mend one by hand.
+pub(crate) const WHOLE: &str = "submit the pipeline as the SDK wrote it, with all its components";
+
+/// What to do about a fault in a message, where the fault does not say it itself.
+pub(crate) fn fix(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Missing { .. }
+        | Fault::UnknownNumber { .. }
+        | Fault::Unsupported { .. }
+        | Fault::OutOfRange { .. }
+        | Fault::WrongCount { .. } => "",
+        Fault::TooDeep { .. } => "nest less",
+        Fault::Malformed { .. } | Fault::Dangling { .. } | Fault::Cycle { .. } => WHOLE,
+    }
+}
+
 /// Reads a pipeline. With problems, what is returned is only good for finding more of them.
 pub(crate) fn parse(pipeline: &pb::Pipeline, problems: &mut Problems) -> Graph {
     let components = pipeline.components.clone().unwrap_or_default();
     let strategies = strategies(&components, problems);
-    let mut walk =
-        Walk { components: &components, strategies: &strategies, problems, leaves: Vec::new(), seen: BTreeSet::new() };
+    let mut walk = Walk {
+        components: &components,
+        strategies: &strategies,
+        problems,
+        leaves: Vec::new(),
+        seen: BTreeSet::new(),
+        lost: BTreeSet::new(),
+    };
     if pipeline.root_transform_ids.is_empty() {
         walk.problems.add("pipeline", "has no root transforms", "submit a pipeline with at least one transform");
     }
     for root in &pipeline.root_transform_ids {
         walk.transform(root, "root_transform_ids", 0);
     }
-    let leaves = walk.leaves;
-    let leaves = sort(leaves, problems);
+    let (leaves, lost) = (walk.leaves, walk.lost);
+    let leaves = sort(leaves, &lost, problems);
     Graph { leaves, components, strategies }
 }
 
@@ -52,34 +77,41 @@ fn strategies(
             strategies.insert(id.as_str().into(), strategy);
         }
         for problem in wire.iter() {
-            problems.add(format!("windowing strategy `{id}`"), problem.to_string(), "");
+            problems.add(format!("windowing strategy `{id}`"), problem.to_string(), fix(&problem.fault));
         }
     }
     strategies
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'p> {
     components: &'a pb::Components,
     strategies: &'a BTreeMap<WindowingStrategyId, WindowingStrategy>,
-    problems: &'a mut Problems,
+    problems: &'p mut Problems,
     leaves: Vec<Leaf>,
     seen: BTreeSet<&'a str>,
+    /// What transforms emit that are refused: whoever reads it has no other problem than theirs.
+    lost: BTreeSet<&'a str>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'a, '_> {
     fn transform(&mut self, id: &'a str, from: &str, depth: usize) {
         let Some(transform) = self.components.transforms.get(id) else {
-            self.problems.add(from, format!("names transform `{id}`, which does not exist"), "");
+            self.problems.add(from, format!("names transform `{id}`, which does not exist"), WHOLE);
             return;
         };
         if depth > DEPTH_MAX {
-            self.problems.add(&transform.unique_name, format!("is nested deeper than {DEPTH_MAX} levels"), "");
+            let fix = "nest fewer composites";
+            self.refuse(id, transform, format!("is nested deeper than {DEPTH_MAX} levels"), fix);
             return;
         }
         if !self.seen.insert(id) {
             let what = "is named more than once, as a root or as a sub-transform";
-            self.problems.add(&transform.unique_name, what, "name each transform in one place");
+            self.problems.add(place(id, transform), what, "name each transform in one place");
             return;
+        }
+        if id.starts_with(OWN) {
+            let what = format!("has the id `{id}`, and ids that begin with `{OWN}` are Purlin's own");
+            self.problems.add(place(id, transform), what, "choose another id");
         }
         let urn = urn(transform);
         if is_barrier(urn) {
@@ -89,13 +121,23 @@ impl<'a> Walk<'a> {
         } else if urn == composites::COMBINE_PER_KEY && self.may_lift(transform) {
             self.leaf(id, transform, LeafKind::CombinePerKey);
         } else {
+            let name = place(id, transform);
             for sub in &transform.subtransforms {
-                self.transform(sub, &transform.unique_name, depth + 1);
+                if !self.components.transforms.contains_key(sub) {
+                    self.lost.extend(transform.outputs.values().map(String::as_str));
+                }
+                self.transform(sub, &name, depth + 1);
             }
         }
     }
 
-    fn primitive(&mut self, id: &str, transform: &pb::PTransform, urn: &str) {
+    /// Reports a transform of which nothing is kept.
+    fn refuse(&mut self, id: &str, transform: &'a pb::PTransform, what: String, fix: &str) {
+        self.problems.add(place(id, transform), what, fix);
+        self.lost.extend(transform.outputs.values().map(String::as_str));
+    }
+
+    fn primitive(&mut self, id: &str, transform: &'a pb::PTransform, urn: &str) {
         let inputs: BTreeSet<_> = transform.inputs.values().collect();
         match urn {
             primitives::IMPULSE => self.leaf(id, transform, LeafKind::Impulse),
@@ -111,8 +153,13 @@ impl<'a> Walk<'a> {
             // What the environment itself says it can execute.
             _ if self.environment_lists(transform, urn) => self.leaf(id, transform, LeafKind::Worker),
             _ if transform.outputs.values().all(|output| inputs.contains(output)) => {}
-            _ => self.problems.add(
-                &transform.unique_name,
+            "" => {
+                let fix = "give its `spec` a URN, or its sub-transforms";
+                self.refuse(id, transform, "does not say what it does".to_owned(), fix);
+            }
+            _ => self.refuse(
+                id,
+                transform,
                 format!("is a transform of kind `{urn}`, which neither Purlin nor its environment knows"),
                 "replace it by transforms that Beam defines, or choose a runner that knows it",
             ),
@@ -147,39 +194,37 @@ impl<'a> Walk<'a> {
 
     /// The environment of a composite: its own, or that of the first transform in it that has one.
     fn environment_of(&self, transform: &pb::PTransform) -> Option<&'a str> {
-        let mut pending = vec![transform];
-        let mut seen = 0;
+        let (mut pending, mut seen) = (vec![transform], BTreeSet::new());
         while let Some(transform) = pending.pop() {
             if let Some((id, _)) = self.components.environments.get_key_value(&transform.environment_id) {
                 return Some(id);
             }
-            seen += 1;
-            if seen > self.components.transforms.len() {
-                return None;
-            }
-            let subs = transform.subtransforms.iter().rev();
+            let subs = transform.subtransforms.iter().rev().filter(|sub| seen.insert(sub.as_str()));
             pending.extend(subs.filter_map(|sub| self.components.transforms.get(sub)));
         }
         None
     }
 
-    fn leaf(&mut self, id: &str, transform: &pb::PTransform, kind: LeafKind) {
-        let name = &transform.unique_name;
+    fn leaf(&mut self, id: &str, transform: &'a pb::PTransform, kind: LeafKind) {
+        let name = place(id, transform);
         let mut complete = true;
         for pcollection in transform.inputs.values().chain(transform.outputs.values()) {
             if !self.components.pcollections.contains_key(pcollection) {
-                self.problems.add(name, format!("names PCollection `{pcollection}`, which does not exist"), "");
+                let what = format!("names PCollection `{pcollection}`, which does not exist");
+                self.problems.add(&name, what, WHOLE);
                 complete = false;
             }
         }
-        let par_do = self.par_do(transform);
-        let sides = self.side_inputs(transform, par_do.as_ref());
+        let par_do = self.par_do(&name, transform);
+        let sides = self.side_inputs(&name, transform, par_do.as_ref());
         let inputs: Vec<PCollectionId> = transform
             .inputs
             .iter()
             .filter(|(local, _)| !sides.contains_key(local.as_str()))
             .map(|(_, input)| input.as_str().into())
             .collect();
+        // A payload that cannot be read does not tell main inputs from side inputs.
+        let readable = par_do.is_some() || urn(transform) != primitives::PAR_DO;
         let (wanted, fix) = match kind {
             LeafKind::Impulse => (0..=0, "an impulse has no input"),
             LeafKind::Flatten => (0..=usize::MAX, ""),
@@ -189,18 +234,24 @@ impl<'a> Walk<'a> {
             | LeafKind::Barrier
             | LeafKind::SortByTime => (1..=1, "it takes exactly one beside its side inputs"),
         };
-        if !wanted.contains(&inputs.len()) {
-            self.problems.add(name, format!("has {} main inputs", inputs.len()), fix);
+        if readable && !wanted.contains(&inputs.len()) {
+            self.problems.add(&name, format!("has {} main inputs", inputs.len()), fix);
+            complete = false;
+        }
+        if kind != LeafKind::Worker && transform.outputs.len() != 1 {
+            let what = format!("has {} outputs", transform.outputs.len());
+            self.problems.add(&name, what, "a transform of its kind has exactly one");
             complete = false;
         }
         let env = match kind {
-            LeafKind::Worker => self.environment(transform),
+            LeafKind::Worker => self.environment(&name, transform),
             LeafKind::CombinePerKey => self.environment_of(transform).map(EnvironmentId::from),
             LeafKind::Impulse | LeafKind::Flatten | LeafKind::GroupByKey | LeafKind::Barrier | LeafKind::SortByTime => {
                 None
             }
         };
-        if !complete {
+        if !complete || !readable {
+            self.lost.extend(transform.outputs.values().map(String::as_str));
             return;
         }
         let stateful = par_do
@@ -210,13 +261,13 @@ impl<'a> Walk<'a> {
         self.leaves.push(Leaf {
             origin: id.clone(),
             id,
-            name: name.clone(),
+            name,
             kind,
             inputs,
             sides,
             outputs: transform.outputs.iter().map(|(local, id)| (local.as_str().into(), id.as_str().into())).collect(),
             env,
-            forced_root: stateful,
+            forced_root: stateful || par_do.as_ref().is_some_and(|payload| payload.requires_stable_input),
             splittable: false,
             finalizes: par_do.is_some_and(|payload| payload.requests_finalization),
             stateful,
@@ -224,23 +275,19 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn par_do(&mut self, transform: &pb::PTransform) -> Option<pb::ParDoPayload> {
+    fn par_do(&mut self, name: &str, transform: &pb::PTransform) -> Option<pb::ParDoPayload> {
         let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO)?;
-        match pb::ParDoPayload::decode(&spec.payload[..]) {
-            Ok(payload) => Some(payload),
-            Err(error) => {
-                self.problems.add(
-                    &transform.unique_name,
-                    format!("has a ParDoPayload that cannot be read: {error}"),
-                    "",
-                );
-                None
-            }
-        }
+        let read = pb::ParDoPayload::decode(&spec.payload[..]);
+        read.map_err(|error| {
+            let what = format!("has a ParDoPayload that cannot be read: {error}");
+            self.problems.add(name, what, "send the payload that Beam defines for a ParDo");
+        })
+        .ok()
     }
 
     fn side_inputs(
         &mut self,
+        name: &str,
         transform: &pb::PTransform,
         par_do: Option<&pb::ParDoPayload>,
     ) -> BTreeMap<LocalName, PCollectionId> {
@@ -252,26 +299,31 @@ impl<'a> Walk<'a> {
                 }
                 None => {
                     let what = format!("declares side input `{local}`, which is none of its inputs");
-                    self.problems.add(&transform.unique_name, what, "");
+                    self.problems.add(name, what, "name the PCollection in its `inputs`");
                 }
             }
         }
         sides
     }
 
-    fn environment(&mut self, transform: &pb::PTransform) -> Option<EnvironmentId> {
+    fn environment(&mut self, name: &str, transform: &pb::PTransform) -> Option<EnvironmentId> {
         let env = transform.environment_id.as_str();
         if env.is_empty() {
             let what = "is executed by an SDK, but names no environment";
-            self.problems.add(&transform.unique_name, what, "set `environment_id` in its PTransform");
+            self.problems.add(name, what, "set `environment_id` in its PTransform");
             return None;
         }
         if !self.components.environments.contains_key(env) {
-            self.problems.add(&transform.unique_name, format!("names environment `{env}`, which does not exist"), "");
+            self.problems.add(name, format!("names environment `{env}`, which does not exist"), WHOLE);
             return None;
         }
         Some(env.into())
     }
+}
+
+/// What a transform is called, for people: its id if it has no name.
+fn place(id: &str, transform: &pb::PTransform) -> String {
+    if transform.unique_name.is_empty() { id.to_owned() } else { transform.unique_name.clone() }
 }
 
 fn urn(transform: &pb::PTransform) -> &str {
@@ -283,13 +335,14 @@ fn is_barrier(urn: &str) -> bool {
 }
 
 /// Producers before consumers.
-fn sort(leaves: Vec<Leaf>, problems: &mut Problems) -> Vec<Leaf> {
+fn sort(leaves: Vec<Leaf>, lost: &BTreeSet<&str>, problems: &mut Problems) -> Vec<Leaf> {
     let mut producers = BTreeMap::<&PCollectionId, usize>::new();
     for (index, leaf) in leaves.iter().enumerate() {
         for output in leaf.outputs.values() {
             if let Some(other) = producers.insert(output, index) {
                 let other = &leaves[other].name;
-                problems.add(&leaf.name, format!("emits PCollection `{output}`, which `{other}` emits too"), "");
+                let what = format!("emits PCollection `{output}`, which `{other}` emits too");
+                problems.add(&leaf.name, what, "give each its own; a Flatten joins them");
             }
         }
     }
@@ -298,7 +351,11 @@ fn sort(leaves: Vec<Leaf>, problems: &mut Problems) -> Vec<Leaf> {
         for input in leaf.inputs.iter().chain(leaf.sides.values()) {
             match producers.get(input) {
                 Some(producer) => edges.push((*producer, index)),
-                None => problems.add(&leaf.name, format!("reads PCollection `{input}`, which no transform emits"), ""),
+                None if lost.contains(input.as_str()) => {}
+                None => {
+                    let what = format!("reads PCollection `{input}`, which no transform emits");
+                    problems.add(&leaf.name, what, WHOLE);
+                }
             }
         }
     }

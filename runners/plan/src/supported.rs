@@ -1,10 +1,18 @@
 //! What this version cannot run yet, all of it at once.
 
-use crate::graph::LeafKind;
+use std::collections::BTreeMap;
+
+use purlin_model::ids::PCollectionId;
+
+use crate::graph::{Graph, LeafKind};
+use crate::payload;
 use crate::problem::Problems;
 use crate::validate::ValidatedPipeline;
 
 const LATER: &str = "this version of Purlin does not do that yet";
+
+/// Along how many ways elements may come through flattens, over all transforms: each is planned as one.
+const WAYS_MAX: usize = 10_000_000;
 
 /// # Errors
 /// Everything in the pipeline that cannot run.
@@ -12,13 +20,95 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
     let mut problems = Problems::new();
     let graph = &pipeline.graph;
     for leaf in &graph.leaves {
-        if leaf.kind != LeafKind::GroupByKey && leaf.kind != LeafKind::CombinePerKey {
-            continue;
-        }
-        let input = &leaf.inputs[0];
-        if !graph.is_bounded(input) {
+        let payload = payload::par_do(graph, leaf).unwrap_or_default();
+        let unbounded = leaf.inputs.iter().find(|input| !graph.is_bounded(input));
+        let groups = matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::CombinePerKey);
+        if let (true, Some(input)) = (groups, unbounded) {
             problems.add(&leaf.name, format!("groups the unbounded PCollection `{input}`"), LATER);
         }
+        if let (true, Some(input)) = (leaf.stateful && payload.requires_time_sorted_input, unbounded) {
+            problems.add(&leaf.name, format!("wants the unbounded PCollection `{input}` in order of time"), LATER);
+        }
+        if leaf.stateful && !payload.restriction_coder_id.is_empty() {
+            let fix = "put the state or the timers into a ParDo behind it";
+            problems.add(&leaf.name, "is splittable, and has state or timers", fix);
+        }
     }
+    check_ways(graph, &mut problems);
     problems.into_result(())
+}
+
+/// Flattens of flattens can lead the same elements along more ways than anyone can follow.
+fn check_ways(graph: &Graph, problems: &mut Problems) {
+    let mut ways = BTreeMap::<&PCollectionId, usize>::new();
+    let mut total = 0_usize;
+    for leaf in &graph.leaves {
+        let inputs = leaf.inputs.iter().chain(leaf.sides.values());
+        let steps = inputs.fold(1, |sum: usize, input| sum.saturating_add(ways.get(input).copied().unwrap_or(1)));
+        if matches!(leaf.kind, LeafKind::Flatten | LeafKind::Barrier) {
+            ways.extend(leaf.outputs.values().map(|output| (output, steps)));
+            continue;
+        }
+        total = total.saturating_add(steps);
+        if total > WAYS_MAX {
+            let what = format!("reads through flattens what comes along more than {WAYS_MAX} ways");
+            problems.add(&leaf.name, what, "flatten each PCollection once");
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use crate::testing::TestPipeline;
+
+    fn pairs() -> TestPipeline {
+        TestPipeline::new()
+            .collection("pairs", "kv<string_utf8, any>")
+            .collection("sums", "kv<string_utf8, any>")
+            .collection("groups", "kv<string_utf8, iterable<any>>")
+            .impulse("start")
+            .par_do("Pair", "start", &["pairs"])
+    }
+
+    #[test]
+    fn unbounded_input_is_not_grouped_yet() {
+        let unbounded = pairs()
+            .unbounded("pairs")
+            .group("Group", "pairs", "groups")
+            .collection("lists", "kv<string_utf8, iterable<any>>")
+            .combine("Sum", "pairs", "lists", "sums", "any")
+            .par_do("Sorted", "pairs", &["sorted"])
+            .stateful()
+            .payload(|payload| payload.requires_time_sorted_input = true);
+        assert_snapshot!(unbounded.problems(), @"
+        Group: groups the unbounded PCollection `pairs`; this version of Purlin does not do that yet
+        Sorted: wants the unbounded PCollection `pairs` in order of time; this version of Purlin does not do that yet
+        Sum: groups the unbounded PCollection `pairs`; this version of Purlin does not do that yet
+        ");
+    }
+
+    #[test]
+    fn what_is_splittable_has_no_state() {
+        let both = pairs().par_do("Both", "pairs", &["boths"]).stateful().splittable("any");
+        assert_snapshot!(both.problems(), @"Both: is splittable, and has state or timers; put the state or the timers into a ParDo behind it");
+        let timers = pairs().par_do("Both", "pairs", &["boths"]).timers().splittable("any");
+        assert_snapshot!(timers.problems(), @"Both: is splittable, and has state or timers; put the state or the timers into a ParDo behind it");
+    }
+
+    #[test]
+    fn flattens_may_not_multiply_without_end() {
+        let doubled = |times: usize| {
+            let double = |pipeline: TestPipeline, level: usize| {
+                let (from, to) = (format!("x{level}"), format!("x{}", level + 1));
+                pipeline.flatten(&format!("Double {level}"), &[&from, &from], &to)
+            };
+            let start = TestPipeline::new().impulse("start").par_do("Make", "start", &["x0"]);
+            (0..times).fold(start, double).par_do("Read", &format!("x{times}"), &["read"])
+        };
+        assert_eq!(doubled(10).problems(), "");
+        assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 10000000 ways; flatten each PCollection once");
+    }
 }

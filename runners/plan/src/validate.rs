@@ -9,15 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
-use purlin_model::ids::CoderId;
+use purlin_model::ids::{CoderId, EnvironmentId};
+use purlin_model::window::WindowFn;
+use purlin_model::windowing_strategy::MergeStatus;
 use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_coders;
 use purlin_proto::urns::standard_environments::environments;
 use purlin_proto::urns::standard_requirements as requirements;
 
 use crate::graph::{Graph, Leaf, LeafKind};
-use crate::parse::parse;
+use crate::parse::{WHOLE, fix, parse};
+use crate::payload;
 use crate::problem::Problems;
 
 /// A pipeline whose structure is sound: what was submitted, beside what it means.
@@ -73,17 +77,24 @@ fn check_references(components: &pb::Components, problems: &mut Problems) {
     for (id, pcollection) in &components.pcollections {
         let place = format!("PCollection `{id}`");
         if !components.coders.contains_key(&pcollection.coder_id) {
-            problems.add(&place, format!("names coder `{}`, which does not exist", pcollection.coder_id), "");
+            problems.add(&place, format!("names coder `{}`, which does not exist", pcollection.coder_id), WHOLE);
         }
         if !components.windowing_strategies.contains_key(&pcollection.windowing_strategy_id) {
             let strategy = &pcollection.windowing_strategy_id;
-            problems.add(&place, format!("names windowing strategy `{strategy}`, which does not exist"), "");
+            problems.add(&place, format!("names windowing strategy `{strategy}`, which does not exist"), WHOLE);
         }
     }
     for (id, strategy) in &components.windowing_strategies {
+        let mut missing = |what: &str, id_of_it: &str| {
+            let what = format!("names {what} `{id_of_it}`, which does not exist");
+            problems.add(format!("windowing strategy `{id}`"), what, WHOLE);
+        };
         if !components.coders.contains_key(&strategy.window_coder_id) {
-            let what = format!("names coder `{}`, which does not exist", strategy.window_coder_id);
-            problems.add(format!("windowing strategy `{id}`"), what, "");
+            missing("coder", &strategy.window_coder_id);
+        }
+        let env = &strategy.environment_id;
+        if !env.is_empty() && !components.environments.contains_key(env) {
+            missing("environment", env);
         }
     }
 }
@@ -92,13 +103,19 @@ fn check_coders(components: &pb::Components, problems: &mut Problems) -> BTreeMa
     let mut wire = WireProblems::new();
     let coders = from_components(&components.coders, &Path::root("coders"), &mut wire);
     for problem in wire.iter() {
-        problems.add("coders", problem.to_string(), "");
+        problems.add("coders", problem.to_string(), fix(&problem.fault));
     }
     coders
 }
 
 fn check_environments(graph: &Graph, problems: &mut Problems) {
-    let used: BTreeSet<&str> = graph.leaves.iter().filter_map(|leaf| Some(leaf.env.as_ref()?.as_str())).collect();
+    let of_leaves = graph.leaves.iter().filter_map(|leaf| leaf.env.as_ref());
+    // Windows that only an SDK merges are merged where they were made.
+    let merged = graph.strategies.values().filter(|strategy| {
+        strategy.merge_status == MergeStatus::NeedsMerge && matches!(strategy.window_fn, WindowFn::Custom { .. })
+    });
+    let of_windows = merged.filter_map(|strategy| strategy.environment_id.as_ref());
+    let used: BTreeSet<&str> = of_leaves.chain(of_windows).map(EnvironmentId::as_str).collect();
     for id in used {
         let Some(environment) = graph.components.environments.get(id) else { continue };
         let urn = environment.urn.as_str();
@@ -121,7 +138,8 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
     let coder = |id: &str| coders.get(pcollection(id)?.coder_id.as_str());
     let strategy = |id: &str| {
         let strategy = graph.strategies.get(pcollection(id)?.windowing_strategy_id.as_str())?;
-        Some((&strategy.window_fn, graph.urn_of_coder(strategy.window_coder_id.as_str())))
+        let windows = Some(graph.urn_of_coder(strategy.window_coder_id.as_str())).filter(|urn| !urn.is_empty())?;
+        Some((&strategy.window_fn, windows))
     };
     let output = leaf.outputs.values().next();
     let keyed = |id: &str| coder(id).is_none_or(|coder| matches!(&**coder, Coder::Kv(..)));
@@ -134,13 +152,15 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
             problems.add(&leaf.name, what, "make its elements pairs: state belongs to a key");
         }
     }
+    if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::CombinePerKey) {
+        for id in leaf.inputs.iter().filter(|id| !keyed(id.as_str())) {
+            let found = coder(id.as_str()).map_or_else(String::new, ToString::to_string);
+            let what = format!("groups PCollection `{id}`, whose coder `{found}` is not one of keys and values");
+            problems.add(&leaf.name, what, "make its elements pairs before grouping");
+        }
+    }
     match leaf.kind {
         LeafKind::GroupByKey => {
-            for id in leaf.inputs.iter().filter(|id| !keyed(id.as_str())) {
-                let found = coder(id.as_str()).map_or_else(String::new, ToString::to_string);
-                let what = format!("groups PCollection `{id}`, whose coder `{found}` is not one of keys and values");
-                problems.add(&leaf.name, what, "make its elements pairs before grouping");
-            }
             for id in leaf.outputs.values() {
                 let grouped = coder(id.as_str()).is_none_or(|coder| match &**coder {
                     Coder::Kv(_, values) => matches!(&**values, Coder::Iterable(_) | Coder::StateBackedIterable(_)),
@@ -149,7 +169,7 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
                 if !grouped {
                     let what =
                         format!("emits PCollection `{id}`, whose coder is not one of keys and iterables of values");
-                    problems.add(&leaf.name, what, "");
+                    problems.add(&leaf.name, what, WHOLE);
                 }
             }
         }
@@ -164,7 +184,16 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
                 }
             }
         }
-        LeafKind::Impulse | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::Barrier | LeafKind::SortByTime => {}
+        LeafKind::Impulse => {
+            let windows = output.and_then(|output| strategy(output.as_str())).map(|(_, windows)| windows);
+            if let Some(windows) = windows.filter(|windows| *windows != standard_coders::GLOBAL_WINDOW) {
+                let what = format!("emits into the global window, and windows encoded as `{windows}` are declared");
+                problems.add(&leaf.name, what, "assign windows behind it");
+            }
+        }
+        LeafKind::Worker => payload::check(graph, coders, leaf, problems),
+        LeafKind::CombinePerKey => payload::check_combine(graph, leaf, problems),
+        LeafKind::Barrier | LeafKind::SortByTime => {}
     }
     // Whoever hands windows on unchanged emits them in the coder in which they came.
     if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)
@@ -176,3 +205,6 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         problems.add(&leaf.name, what, "its input and output must have the same windowing");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,74 @@ fn expand(graph: &mut Graph, leaf: &Leaf, restriction: &str) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::testing::TestPipeline;
+
+    fn read() -> TestPipeline {
+        TestPipeline::new()
+            .collection("files", "string_utf8")
+            .collection("lines", "any")
+            .impulse("start")
+            .par_do("Find", "start", &["files"])
+            .par_do("Read", "files", &["lines", "failures"])
+            .splittable("range")
+    }
+
+    #[test]
+    fn a_splittable_par_do_becomes_three() {
+        assert_snapshot!(read().graph(), @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Find in py [start] -> [files: string_utf8]
+        Worker Read in py [files] -> [lines: any, failures: bytes]
+        ");
+        assert_snapshot!(read().after(run), @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Find in py [start] -> [files: string_utf8]
+        Worker Read/PairWithRestriction in py [files] -> [read/PairWithRestriction.out: purlin:kv(string_utf8,range)]
+        Worker Read/SplitAndSize in py [read/PairWithRestriction.out] -> [read/SplitAndSize.out: purlin:kv(purlin:kv(string_utf8,range),purlin:double())]
+        Worker Read/ProcessSized in py root [read/SplitAndSize.out] -> [lines: any, failures: bytes]
+        ");
+    }
+
+    #[test]
+    fn an_ordinary_par_do_stays_as_it_is() {
+        let ordinary = || TestPipeline::new().impulse("start").par_do("Find", "start", &["files"]);
+        assert_eq!(ordinary().graph().to_string(), ordinary().after(run).to_string());
+    }
+
+    #[test]
+    fn each_part_keeps_payload_side_inputs_and_local_names() {
+        let graph = read().sides(&[("files", "iterable")]).after(run);
+        assert_snapshot!(graph, @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Find in py [start] -> [files: string_utf8]
+        Worker Read/PairWithRestriction in py [files, (files)] -> [read/PairWithRestriction.out: purlin:kv(string_utf8,range)]
+        Worker Read/SplitAndSize in py [read/PairWithRestriction.out, (files)] -> [read/SplitAndSize.out: purlin:kv(purlin:kv(string_utf8,range),purlin:double())]
+        Worker Read/ProcessSized in py root [read/SplitAndSize.out, (files)] -> [lines: any, failures: bytes]
+        ");
+        let parts = ["PairWithRestriction", "SplitAndSize", "ProcessSized"];
+        let inputs: Vec<_> =
+            parts.iter().map(|part| graph.components.transforms[&format!("read/{part}")].inputs.clone()).collect();
+        let ports =
+            |main: &str| BTreeMap::from([("0".to_owned(), main.to_owned()), ("side0".to_owned(), "files".to_owned())]);
+        assert_eq!(inputs, ["files", "read/PairWithRestriction.out", "read/SplitAndSize.out"].map(ports));
+        for part in parts {
+            let spec = graph.components.transforms[&format!("read/{part}")].spec.clone().unwrap_or_default();
+            assert_eq!(pb::ParDoPayload::decode(&spec.payload[..]).unwrap().restriction_coder_id, "range");
+        }
+    }
+
+    #[test]
+    fn only_the_part_that_processes_can_be_split_and_finalizes() {
+        let graph = read().payload(|payload| payload.requests_finalization = true).after(run);
+        let marks: Vec<_> =
+            graph.leaves.iter().map(|leaf| (leaf.splittable, leaf.finalizes, leaf.forced_root)).collect();
+        let (plain, process) = ((false, false, false), (true, true, true));
+        assert_eq!(marks, [plain, plain, plain, plain, process]);
+    }
+}

@@ -93,3 +93,70 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
         origin: leaf.origin.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use prost::Message;
+
+    use super::*;
+    use crate::passes::prefix_lengths;
+    use crate::testing::TestPipeline;
+
+    fn group(strategy: &str) -> TestPipeline {
+        TestPipeline::new()
+            .windowed("pairs", "kv<string_utf8, varint>", strategy)
+            .windowed("groups", "kv<string_utf8, iterable<varint>>", strategy)
+            .impulse("start")
+            .par_do("Pair", "start", &["pairs"])
+            .group("Group", "pairs", "groups")
+    }
+
+    fn after(pipeline: TestPipeline) -> Graph {
+        pipeline.after(|graph| {
+            prefix_lengths::run(graph);
+            run(graph);
+        })
+    }
+
+    #[test]
+    fn windows_that_only_an_sdk_merges_are_asked_about() {
+        let graph = after(group("custom_merging"));
+        assert_snapshot!(graph, @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Pair in py [start] -> [pairs: kv<string_utf8, varint>]
+        Worker Group/MergeWindows in py root [group/MergeWindows.in] -> [group/MergeWindows.out: purlin:kv(purlin:bytes(),purlin:kv(purlin:iterable(purlin:custom_window(purlin:length_prefix(day))),purlin:iterable(purlin:kv(purlin:custom_window(purlin:length_prefix(day)),purlin:iterable(purlin:custom_window(purlin:length_prefix(day)))))))]
+        GroupByKey Group [pairs] -> [groups: kv<string_utf8, iterable<varint>>]
+        ");
+        let grouping = graph.leaves.iter().find(|leaf| leaf.kind == LeafKind::GroupByKey).unwrap();
+        assert_eq!(grouping.merged_by.as_ref().map(ToString::to_string).as_deref(), Some("group/MergeWindows"));
+        let spec = graph.components.transforms["group/MergeWindows"].spec.clone().unwrap_or_default();
+        let window_fn = pb::FunctionSpec::decode(&spec.payload[..]).unwrap();
+        assert_eq!((spec.urn.as_str(), window_fn.urn.as_str()), (primitives::MERGE_WINDOWS, "test:windows"));
+        for id in ["group/MergeWindows.in", "group/MergeWindows.out"] {
+            assert_eq!(graph.strategy_of(&id.into()).window_fn, WindowFn::Global);
+        }
+    }
+
+    #[test]
+    fn all_others_are_left_to_the_runner() {
+        for strategy in ["global", "fixed", "sessions", "custom"] {
+            let plain = group(strategy).after(prefix_lengths::run).to_string();
+            assert_eq!(after(group(strategy)).to_string(), plain, "{strategy}");
+        }
+    }
+
+    #[test]
+    fn the_environment_that_made_the_windows_merges_them() {
+        let declared = group("custom_merging").environment("java", &["kv"]).change(|components| {
+            let strategy = components.windowing_strategies.get_mut("custom_merging").unwrap();
+            strategy.environment_id = "java".to_owned();
+        });
+        let merger = |graph: &Graph| {
+            let leaf = graph.leaves.iter().find(|leaf| leaf.name == "Group/MergeWindows").unwrap();
+            leaf.env.as_ref().map(ToString::to_string).unwrap_or_default()
+        };
+        assert_eq!(merger(&after(declared)), "java");
+        assert_eq!(merger(&after(group("custom_merging"))), "py");
+    }
+}

@@ -1,17 +1,17 @@
 //! The passes: each takes the graph and leaves it in another form that means the same.
 //!
 //! ```text
-//!   lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode_flattens ─► merge_windows ─► fuse
+//!   lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
-//! PCollection is there. Only then can it be seen which flattens join what is encoded differently.
+//! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently.
 
 mod expand_splittable;
 mod lift_combiners;
 mod merge_windows;
 mod prefix_lengths;
-mod recode_flattens;
+mod recode;
 mod sort_by_time;
 
 use crate::graph::Graph;
@@ -22,6 +22,6 @@ pub(crate) fn run(graph: &mut Graph) {
     expand_splittable::run(graph);
     sort_by_time::run(graph);
     prefix_lengths::run(graph);
-    recode_flattens::run(graph);
+    recode::run(graph);
     merge_windows::run(graph);
 }

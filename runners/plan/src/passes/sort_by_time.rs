@@ -65,3 +65,46 @@ fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
         origin: leaf.id.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::testing::TestPipeline;
+
+    fn in_order() -> TestPipeline {
+        TestPipeline::new()
+            .collection("pairs", "kv<string_utf8, any>")
+            .impulse("start")
+            .par_do("Pair", "start", &["pairs"])
+            .par_do("InOrder", "pairs", &["found"])
+            .sides(&[("start", "iterable")])
+            .stateful()
+            .payload(|payload| payload.requires_time_sorted_input = true)
+    }
+
+    #[test]
+    fn what_needs_its_input_in_order_gets_a_sort() {
+        assert_snapshot!(in_order().graph(), @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Pair in py [start] -> [pairs: kv<string_utf8, any>]
+        Worker InOrder in py root [pairs, (start)] -> [found: bytes]
+        ");
+        let sorted = in_order().after(run);
+        assert_snapshot!(sorted, @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Pair in py [start] -> [pairs: kv<string_utf8, any>]
+        SortByTime InOrder/SortByTime root [pairs] -> [inorder/SortByTime.out: kv<string_utf8, any>]
+        Worker InOrder in py root [inorder/SortByTime.out, (start)] -> [found: bytes]
+        ");
+        let inputs = &sorted.components.transforms["inorder"].inputs;
+        assert_eq!((inputs["0"].as_str(), inputs["side0"].as_str()), ("inorder/SortByTime.out", "start"));
+    }
+
+    #[test]
+    fn others_do_not() {
+        let unordered = || in_order().payload(|payload| payload.requires_time_sorted_input = false);
+        assert_eq!(unordered().after(run).to_string(), unordered().graph().to_string());
+    }
+}
