@@ -8,6 +8,7 @@ use bytes::Bytes;
 use purlin_engine::data::ElementBatchBuilder;
 use purlin_engine::store::SideStore;
 use purlin_model::time::EventTime;
+use purlin_proto::fn_execution::v1::OrderedListRange;
 use purlin_proto::fn_execution::v1::state_key::{
     BagUserState, IterableSideInput, MultimapKeysSideInput, MultimapKeysUserState, MultimapSideInput,
     MultimapUserState, OrderedListUserState, Runner, Type,
@@ -118,6 +119,29 @@ fn entries() -> Type {
     })
 }
 
+fn ordered(range: Option<(i64, i64)>) -> Type {
+    Type::OrderedListUserState(OrderedListUserState {
+        transform_id: "work".to_owned(),
+        user_state_id: "list".to_owned(),
+        window: Bytes::new(),
+        key: Bytes::from_static(b"key"),
+        range: range.map(|(start, end)| OrderedListRange { start, end }),
+    })
+}
+
+#[tokio::test]
+async fn ordered_lists_are_read_in_order_by_range() {
+    let mut scene = Scene::set(&[]).await;
+    scene.ask(ordered(None), append(b"\x07\x01c\x02\x01a\x05\x01b")).await.unwrap();
+    scene.ask(ordered(None), append(b"\x02\x01A")).await.unwrap();
+    assert_eq!(scene.value(ordered(None)).await, b"\x02\x01a\x02\x01A\x05\x01b\x07\x01c");
+    assert_eq!(scene.value(ordered(Some((2, 7)))).await, b"\x02\x01a\x02\x01A\x05\x01b");
+    scene.commit().await;
+    scene.ask(ordered(Some((-1, 5))), clear()).await.unwrap();
+    assert_eq!(scene.value(ordered(Some((i64::MIN, i64::MAX)))).await, b"\x05\x01b\x07\x01c");
+    scene.job.end(&scene.server).await;
+}
+
 #[tokio::test]
 async fn side_inputs_are_read_by_page_and_by_key() {
     let large = [vec![1, b'a', 0x80, 0x80, 0x40], vec![7; 1 << 20]].concat();
@@ -173,7 +197,7 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     check(list(), get(b"token"), "continuation token").await;
     check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
     check(Type::Runner(Runner::default()), get(b""), "kind runner").await;
-    check(Type::OrderedListUserState(OrderedListUserState::default()), get(b""), "kind ordered_list_user_state").await;
+    check(ordered(None), append(b"\x05\x02a"), "an entry of an ordered list cannot be read").await;
     let stranger = BagUserState { transform_id: "stranger".to_owned(), ..Default::default() };
     check(Type::BagUserState(stranger), get(b""), "no transform `stranger`").await;
     let stranger =

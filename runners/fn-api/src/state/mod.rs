@@ -62,6 +62,8 @@ pub(crate) enum StateFault {
     NoTransform { transform: String, stage: Arc<str> },
     #[error("the window of the state key cannot be read: {0}")]
     Window(String),
+    #[error("an entry of an ordered list cannot be read")]
+    Entry,
     #[error("the continuation token is not one that this server gave out")]
     Token,
     #[error(transparent)]
@@ -95,7 +97,7 @@ fn serve(run: &BundleRun, key: Option<Type>, operation: Option<Operation>) -> Re
         Type::Runner(_) => Err(StateFault::Unsupported("runner")),
         Type::MultimapKeysValuesSideInput(_) => Err(StateFault::Unsupported("multimap_keys_values_side_input")),
         Type::MultimapEntriesUserState(_) => Err(StateFault::Unsupported("multimap_entries_user_state")),
-        Type::OrderedListUserState(_) => Err(StateFault::Unsupported("ordered_list_user_state")),
+        Type::OrderedListUserState(key) => user_state::ordered_list(run, key, operation),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The state of keys: bags and multimaps, on which SDKs build their other kinds.
+//! The state of keys: bags, multimaps and ordered lists, on which SDKs build their other kinds.
 //!
 //! Writes go to the bundle's view and are seen by its own reads; they count when the bundle commits.
 
@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use purlin_engine::store::{Cell, Page, StateView};
+use purlin_model::coder::varint::read_varint;
 use purlin_proto::fn_execution::v1 as fnpb;
-use purlin_proto::fn_execution::v1::state_key::{BagUserState, MultimapKeysUserState, MultimapUserState};
+use purlin_proto::fn_execution::v1::state_key::{
+    BagUserState, MultimapKeysUserState, MultimapUserState, OrderedListUserState,
+};
 use purlin_proto::fn_execution::v1::state_request::Request as Operation;
 use purlin_proto::fn_execution::v1::state_response::Response as Answer;
 
@@ -53,6 +56,71 @@ pub(super) fn multimap_keys(
             }
         }
     })
+}
+
+/// An ordered list is kept as a multimap from sort keys, so written that their bytes sort as they do, to entries.
+pub(super) fn ordered_list(
+    run: &BundleRun,
+    key: OrderedListUserState,
+    operation: Operation,
+) -> Result<Answer, StateFault> {
+    let OrderedListUserState { transform_id, user_state_id, window, key, range } = key;
+    let list = cell(run, &transform_id, &user_state_id, window, key, None)?;
+    let at = |sort_key: Bytes| Cell { map_key: Some(sort_key), ..list.clone() };
+    with_state(run, |state| match operation {
+        Operation::Get(get) => {
+            let mut entries = Vec::new();
+            for sort_key in within(state.map_keys(&list)?, range.as_ref()) {
+                let (mut from, cell) = (Some(Page::default()), at(sort_key));
+                while let Some(page) = from {
+                    let (data, next) = state.read(&cell, page)?;
+                    entries.push(data);
+                    from = next;
+                }
+            }
+            let (data, next) = page_of(&entries, position(&get.continuation_token)?);
+            Ok(page(data, next))
+        }
+        Operation::Append(append) => {
+            for (sort_key, entry) in entries_of(&append.data)? {
+                state.append(&at(sort_key_bytes(sort_key)), entry)?;
+            }
+            Ok(Answer::Append(fnpb::StateAppendResponse {}))
+        }
+        Operation::Clear(_) => {
+            for sort_key in within(state.map_keys(&list)?, range.as_ref()) {
+                state.clear(&at(sort_key))?;
+            }
+            Ok(Answer::Clear(fnpb::StateClearResponse {}))
+        }
+    })
+}
+
+/// The sort keys inside a range, which is half open; all of them without one.
+fn within(mut sort_keys: Vec<Bytes>, range: Option<&fnpb::OrderedListRange>) -> Vec<Bytes> {
+    if let Some(range) = range {
+        let bounds = sort_key_bytes(range.start)..sort_key_bytes(range.end);
+        sort_keys.retain(|sort_key| bounds.contains(sort_key));
+    }
+    sort_keys
+}
+
+fn sort_key_bytes(sort_key: i64) -> Bytes {
+    Bytes::copy_from_slice(&((sort_key as u64) ^ (1 << 63)).to_be_bytes())
+}
+
+/// Each entry whole, with its sort key in front: `KV<varint, length-prefixed value>`.
+fn entries_of(data: &Bytes) -> Result<Vec<(i64, Bytes)>, StateFault> {
+    let mut entries = Vec::new();
+    let mut rest = &data[..];
+    while !rest.is_empty() {
+        let start = data.len() - rest.len();
+        let sort_key = read_varint(&mut rest).map_err(|_| StateFault::Entry)?;
+        let length = read_varint(&mut rest).ok().and_then(|length| usize::try_from(length).ok());
+        rest = length.and_then(|length| rest.get(length..)).ok_or(StateFault::Entry)?;
+        entries.push((sort_key, data.slice(start..data.len() - rest.len())));
+    }
+    Ok(entries)
 }
 
 fn operate(state: &mut dyn StateView, cell: &Cell, operation: Operation) -> Result<Answer, StateFault> {
@@ -115,6 +183,24 @@ fn page_of(keys: &[Bytes], from: u64) -> (Bytes, Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_ordered_lists_are_told_apart_and_sort_by_their_bytes() {
+        let data = Bytes::from_static(&[5, 1, b'a', 0x7f, 0, 5, 2, b'b', b'c']);
+        let entries = entries_of(&data).unwrap();
+        assert_eq!(
+            entries.iter().map(|(key, entry)| (*key, entry.len())).collect::<Vec<_>>(),
+            [(5, 3), (127, 2), (5, 4)]
+        );
+        for cut in [1, 2, 4, 8] {
+            assert!(entries_of(&data.slice(..cut)).is_err(), "{cut}");
+        }
+        let sorted: Vec<_> = [i64::MIN, -1, 0, 1, i64::MAX].map(sort_key_bytes).to_vec();
+        assert!(sorted.is_sorted());
+        let range = fnpb::OrderedListRange { start: -1, end: 1 };
+        assert_eq!(within(sorted.clone(), Some(&range)), sorted[1..3]);
+        assert_eq!(within(sorted.clone(), None), sorted);
+    }
 
     #[test]
     fn keys_are_paged_whole() {
