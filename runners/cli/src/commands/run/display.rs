@@ -142,7 +142,10 @@ impl Shown {
         ));
         for (key, payload) in self.job.metrics().committed.iter() {
             let (Some(namespace), Some(name)) = (key.labels.get("NAMESPACE"), key.labels.get("NAME")) else { continue };
-            if &*key.kind == SUM_INT64_TYPE
+            // Go labels its own measures like a user's, with empty names.
+            if key.urn.starts_with("beam:metric:user:")
+                && !name.is_empty()
+                && &*key.kind == SUM_INT64_TYPE
                 && let Ok(value) = purlin_model::coder::varint::read_varint(&mut &payload[..])
             {
                 self.printer.line(&format!("purlin:   {namespace}:{name} = {value}"));

@@ -48,10 +48,13 @@ impl Execute for Run {
         let registry = registry();
         registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let sdk = self.sdk.or_else(|| sdk::detect(&self.command)).ok_or_else(|| {
+            let program = self.command.first().map_or("", String::as_str);
+            if program.contains('/') && !std::path::Path::new(program).exists() {
+                return Failure::Usage(format!("there is no program `{program}`; check the word behind `--`"));
+            }
             Failure::Usage(format!(
-                "cannot tell which SDK `{}` uses; say so with --sdk python, go or java, or --sdk none if the program \
-                 reads PURLIN_JOB_ENDPOINT itself",
-                self.command.first().map_or("", String::as_str)
+                "cannot tell which SDK `{program}` uses; say so with --sdk python, go or java, or --sdk none if the program \
+                 reads PURLIN_JOB_ENDPOINT itself"
             ))
         })?;
         logging::start(&self.log_level, LogFormat::Text)?;
