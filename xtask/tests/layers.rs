@@ -1,7 +1,7 @@
 //! The layers of the workspace: each crate uses only crates that stand below it.
 //!
 //! ```text
-//!   7 benchmarks, xtask ► 6 cli ► 5 job-server ► 4 direct, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto ► 0 model
+//!   7 benchmarks, xtask ► 6 cli ► 5 job-server ► 4 direct, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto, capability-matrix ► 0 model
 //! ```
 //! The table is drawn in docs/ARCHITECTURE.md too; a new crate gets its place in both.
 
@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate's layer, and what it is.
-const LAYERS: [(&str, u32); 14] = [
+const LAYERS: [(&str, u32); 15] = [
     ("purlin-model", 0),
     ("purlin-proto", 1),
+    ("purlin-capability-matrix", 1),
     ("purlin-engine", 1),
     ("purlin-plan", 2),
     // The store implements traits of the engine and needs nothing else; the executors write through it.
