@@ -1,5 +1,7 @@
 //! The page of the matrix is fresh, and what is rendered of it says what the sheets say.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 
 use purlin_capability_matrix::features::groups;

@@ -1,5 +1,7 @@
 //! Sheets that are right are read, and all that is wrong with others is told at once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 
 use purlin_capability_matrix::row::Row;

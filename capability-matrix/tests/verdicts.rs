@@ -1,5 +1,7 @@
 //! Verdicts: the texts that users read, and the laws behind them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use purlin_capability_matrix::row::Row;
 use purlin_capability_matrix::sheet::{CapabilitySheet, Support, own};
 use purlin_capability_matrix::verdict::{Requirements, Verdict, verdict};
