@@ -27,6 +27,8 @@ mod build;
 mod stage;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod testing;
 
 pub mod descriptor;

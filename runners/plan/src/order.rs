@@ -71,6 +71,12 @@ mod tests {
         assert_eq!(order(5, [(0, 1), (1, 2), (2, 1), (4, 4)]), Err(vec![vec![1, 2], vec![4]]));
     }
 
+    #[test]
+    fn a_node_that_many_need_is_as_cheap_as_others() {
+        let many = 200_000;
+        assert_eq!(order(many, (1..many).map(|needing| (0, needing))), Ok((0..many).collect()));
+    }
+
     proptest! {
         #[test]
         fn each_comes_behind_what_it_needs(edges in proptest::collection::vec((0usize..12, 0usize..12), 0..40)) {

@@ -175,6 +175,14 @@ impl TestPipeline {
         self.not_root(&part).edit(|transform| transform.subtransforms.push(part))
     }
 
+    /// Changes the order of the roots, by exchanging each with one of these.
+    pub(crate) fn roots_swapped(mut self, with: &[proptest::sample::Index]) -> Self {
+        let roots = &mut self.proto.root_transform_ids;
+        let count = roots.len();
+        with.iter().enumerate().for_each(|(at, with)| roots.swap(at % count, with.index(count)));
+        self
+    }
+
     /// Makes this transform no root.
     pub(crate) fn not_root(mut self, id: &str) -> Self {
         self.proto.root_transform_ids.retain(|root| root != id);
