@@ -15,6 +15,7 @@ mod payload;
 
 mod graph;
 mod order;
+mod requirements;
 mod supported;
 
 mod passes;
@@ -35,6 +36,7 @@ pub mod descriptor;
 pub mod explain;
 
 pub use problem::{Problem, Problems};
+pub use requirements::requirements;
 pub use stage::{Environment, SideUse, Stage, StageGraph};
 pub use validate::{ValidatedPipeline, validate};
 
