@@ -1,7 +1,7 @@
 //! The layers of the workspace: each crate uses only crates that stand below it.
 //!
 //! ```text
-//!   7 benchmarks, xtask ► 6 cli ► 5 job-server ► 4 direct, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto, capability-matrix ► 0 model
+//!   7 benchmarks, xtask ► 6 cli ► 5 job-server ► 4 direct, micro-batch, continuous, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto, capability-matrix ► 0 model
 //! ```
 //! The table is drawn in docs/ARCHITECTURE.md too; a new crate gets its place in both.
 
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate's layer, and what it is.
-const LAYERS: [(&str, u32); 15] = [
+const LAYERS: [(&str, u32); 17] = [
     ("purlin-model", 0),
     ("purlin-proto", 1),
     ("purlin-capability-matrix", 1),
@@ -24,6 +24,8 @@ const LAYERS: [(&str, u32); 15] = [
     ("purlin-store", 2),
     ("purlin-backend", 3),
     ("purlin-direct", 4),
+    ("purlin-micro-batch", 4),
+    ("purlin-continuous", 4),
     ("purlin-fn-api", 4),
     ("purlin-native", 4),
     ("purlin-job-server", 5),

@@ -33,3 +33,13 @@ fn suite(runner: &str) {
 fn on_direct() {
     suite("direct");
 }
+
+#[test]
+fn on_micro_batch() {
+    suite("micro-batch");
+}
+
+#[test]
+fn on_continuous() {
+    suite("continuous");
+}

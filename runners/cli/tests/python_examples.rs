@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use harness::{Server, finish, python};
 
 /// The runners that must give the same results.
-const RUNNERS: [&str; 1] = ["direct"];
+const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
 
 #[test]
 fn beams_examples_give_equal_results_on_every_runner() {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use purlin_backend::Registry;
+use purlin_continuous::ContinuousBackend;
 use purlin_direct::DirectBackend;
+use purlin_micro_batch::MicroBatchBackend;
 use purlin_plan::{explain, plan, validate};
 use purlin_proto::pipeline::v1 as pb;
 use serde::Serialize;
@@ -62,7 +64,7 @@ impl Execute for Explain {
 
 /// The runners that this binary offers.
 pub(crate) fn registry() -> Registry {
-    Registry::new().with(Arc::new(DirectBackend))
+    Registry::new().with(Arc::new(DirectBackend)).with(Arc::new(MicroBatchBackend)).with(Arc::new(ContinuousBackend))
 }
 
 /// Where a pipeline comes from.

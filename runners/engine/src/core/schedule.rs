@@ -24,6 +24,8 @@ pub struct ReadyStage<'a> {
     pub slots_total: u32,
     /// How many bundles of this stage run now.
     pub running: u32,
+    /// The least depth of any stage that runs or could run: what is no deeper waits for nobody.
+    pub active_depth: u32,
 }
 
 /// What a schedule wants to run next.

@@ -117,6 +117,9 @@ impl Engine {
     }
 
     fn ready_stages<'a>(&self, graph: &'a JobGraph, now: ProcessingTime) -> Vec<ReadyStage<'a>> {
+        let ready = self.maybe_ready.iter().map(|stage| graph.stage(*stage).depth);
+        let running = self.ledger.iter().map(|(_, running)| graph.stage(running.stage).depth);
+        let active_depth = ready.chain(running).min().unwrap_or(0);
         self.maybe_ready
             .iter()
             .filter_map(|stage| {
@@ -146,6 +149,7 @@ impl Engine {
                     slots,
                     slots_total: self.slots_total(*stage),
                     running: state.running,
+                    active_depth,
                 })
             })
             .collect()
