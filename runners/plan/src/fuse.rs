@@ -63,7 +63,7 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Fused> {
 }
 
 /// Whether nothing asks for a stage of the leaf's own.
-fn may_join(leaf: &Leaf) -> bool {
+pub(crate) fn may_join(leaf: &Leaf) -> bool {
     !leaf.forced_root && leaf.sides.is_empty()
 }
 

@@ -1,9 +1,10 @@
 //! What this version cannot run yet, all of it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use purlin_model::ids::PCollectionId;
 
+use crate::fuse::may_join;
 use crate::graph::{Graph, LeafKind};
 use crate::payload;
 use crate::problem::Problems;
@@ -42,13 +43,18 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
 fn check_ways(graph: &Graph, problems: &mut Problems) {
     let mut ways = BTreeMap::<&PCollectionId, usize>::new();
     let mut total = 0_usize;
+    // Readers that begin a stage together have one input, and readers of one side input share it.
+    let (mut shared, mut read) = (BTreeSet::new(), BTreeSet::new());
     for leaf in &graph.leaves {
-        let inputs = leaf.inputs.iter().chain(leaf.sides.values());
-        let steps = inputs.fold(1, |sum: usize, input| sum.saturating_add(ways.get(input).copied().unwrap_or(1)));
+        let along = |input: &PCollectionId| ways.get(input).copied().unwrap_or(1);
+        let steps = leaf.inputs.iter().fold(1, |sum: usize, input| sum.saturating_add(along(input)));
         if matches!(leaf.kind, LeafKind::Flatten | LeafKind::Barrier) {
             ways.extend(leaf.outputs.values().map(|output| (output, steps)));
             continue;
         }
+        let alone = !may_join(leaf) || shared.insert((&leaf.inputs, leaf.env.as_ref()));
+        let sides = leaf.sides.values().filter(|side| read.insert(*side));
+        let steps = sides.fold(if alone { steps } else { 0 }, |sum, side| sum.saturating_add(along(side)));
         total = total.saturating_add(steps);
         if total > WAYS_MAX {
             let what = format!("reads through flattens what comes along more than {WAYS_MAX} ways");
@@ -109,6 +115,10 @@ mod tests {
             (0..times).fold(start, double).par_do("Read", &format!("x{times}"), &["read"])
         };
         assert_eq!(doubled(10).problems(), "");
+        let readers = (0..50).fold(doubled(19), |pipeline, reader| {
+            pipeline.par_do(&format!("Also {reader}"), "x19", &[&format!("also {reader}")])
+        });
+        assert_eq!(readers.problems(), "", "they read it together");
         assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 10000000 ways; flatten each PCollection once");
     }
 }
