@@ -5,9 +5,8 @@
 //!   B: length_prefix<any> ─────┴─► C  ─►  B ─────────────────────────────────────────────────┴─► C
 //! ```
 //! Flattens and reshuffles join PCollections without looking at their elements; groupings put the bytes of keys and
-//! values into groups. Both want input that looks like what comes of it: Python's `CoGroupByKey` groups values of known
-//! types and promises groups of any. An SDK writes elements with the coder of the PCollection that it writes to, and
-//! does not mind where they came from.
+//! values into groups. Both want input that looks like what comes of it, which nothing in Beam's protocol promises. An
+//! SDK writes elements with the coder of the PCollection that it writes to, and does not mind where they came from.
 
 use std::collections::BTreeMap;
 
