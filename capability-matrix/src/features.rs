@@ -43,6 +43,8 @@ pub struct Feature {
     pub name: String,
     /// One sentence on what using it means.
     pub means: String,
+    /// Whether a check can see in a pipeline that it is needed; if not, only the run shows it.
+    pub checked: bool,
 }
 
 /// All groups, in the order of the matrix.
@@ -95,6 +97,12 @@ struct RowText {
     id: String,
     name: String,
     means: String,
+    #[serde(default = "yes")]
+    checked: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn parse(text: &str) -> Result<Vec<Group>, String> {
@@ -102,7 +110,7 @@ fn parse(text: &str) -> Result<Vec<Group>, String> {
     let feature = |row: RowText| {
         let known =
             Row::from_id(&row.id).ok_or_else(|| format!("features.toml: src/row.rs has no row `{}`", row.id))?;
-        Ok(Feature { row: known, name: row.name, means: row.means })
+        Ok(Feature { row: known, name: row.name, means: row.means, checked: row.checked })
     };
     let group = |group: GroupText| {
         let features = group.row.into_iter().map(feature).collect::<Result<_, String>>()?;

@@ -9,8 +9,14 @@
 //! sheets of Purlin's own; anyone can write one and read it with [`sheet::CapabilitySheet::parse`].
 #![warn(missing_docs)]
 
-pub mod features;
-pub mod render;
 pub mod row;
+
+pub mod circumstance;
+pub mod features;
+
 pub mod sheet;
+
+pub mod requirements;
 pub mod verdict;
+
+pub mod render;

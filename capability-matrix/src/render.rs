@@ -18,7 +18,8 @@ pub fn markdown(sheets: &[&CapabilitySheet]) -> String {
         "# Capability matrix\n\n\
          <!-- Written by the tests of capability-matrix from features.toml and sheets/; UPDATE_MATRIX=1 rewrites it. -->\n\n\
          What each runner declares. A pipeline that needs a *no* is refused before anything runs; a *partial* is run, and its limit\n\
-         is told. What no conformance run has shown reads *unverified*. More in [how to read it](guide/capability-matrix.md).\n\n",
+         is told, or it is refused if it is seen to go beyond. What no conformance run has shown reads *unverified*. Whether a pipeline needs a row\n\
+         with † only the run shows. More in [how to read it](guide/capability-matrix.md).\n\n",
     );
     for sheet in sheets {
         line(&mut page, &format!("- **{}**: {}. {}", sheet.runner(), sheet.title(), sheet.about()));
@@ -33,8 +34,9 @@ pub fn markdown(sheets: &[&CapabilitySheet]) -> String {
         line(&mut page, &format!("|---|{}", "---|".repeat(sheets.len())));
         for feature in &group.features {
             let cells: Vec<_> = sheets.iter().map(|sheet| markdown_cell(sheet.cell(feature.row))).collect();
-            let Feature { row, name, means } = feature;
-            line(&mut page, &format!("| **{name}** `{row}`<br>{means} | {} |", cells.join(" | ")));
+            let Feature { row, name, means, checked } = feature;
+            let unseen = if *checked { "" } else { " †" };
+            line(&mut page, &format!("| **{name}** `{row}`{unseen}<br>{means} | {} |", cells.join(" | ")));
         }
     }
     page
@@ -42,30 +44,36 @@ pub fn markdown(sheets: &[&CapabilitySheet]) -> String {
 
 fn markdown_cell(cell: &Cell) -> String {
     let mut text = format!("**{}**", cell.support.word());
-    if let Some(limit) = cell.support.limit() {
+    if let Some(remark) = cell.support.remark() {
         // A writer of sheets may use any character; within a table, two have a meaning.
-        let limit = limit.replace('|', "\\|").replace('\n', " ");
-        text.push_str(&format!(": {limit}"));
+        let remark = remark.replace('|', "\\|").replace('\n', " ");
+        text.push_str(&format!(": {remark}"));
     }
     match &cell.evidence {
         Some(evidence) => {
             let cases = evidence.cases.join(", ").replace('|', "\\|");
             text.push_str(&format!("<br>{cases} ({}, {})", evidence.version, evidence.date));
         }
-        None => text.push_str("<br>*unverified*"),
+        None if cell.support.is_some() => text.push_str("<br>*unverified*"),
+        // What is not promised needs no proof.
+        None => {}
     }
     text
 }
 
-/// A table for terminals: one word per cell, `?` where no conformance run has shown it, limits below by number.
+/// A table for terminals: one word per cell, `?` where no conformance run has shown it. Limits and reasons stand below by
+/// number, or behind the word if there is only one runner.
 pub fn table(sheets: &[&CapabilitySheet]) -> String {
-    let mut limits: Vec<&str> = Vec::new();
+    let mut remarks: Vec<&str> = Vec::new();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for group in groups() {
         rows.push(vec![group.name.clone()]);
         for feature in &group.features {
             let mut row = vec![format!("  {}", feature.row)];
-            row.extend(sheets.iter().map(|sheet| table_cell(sheet.cell(feature.row), &mut limits)));
+            row.extend(sheets.iter().map(|sheet| match sheets.len() {
+                1 => only_cell(sheet.cell(feature.row)),
+                _ => table_cell(sheet.cell(feature.row), &mut remarks),
+            }));
             rows.push(row);
         }
     }
@@ -73,27 +81,35 @@ pub fn table(sheets: &[&CapabilitySheet]) -> String {
     header.extend(sheets.iter().map(|sheet| sheet.runner().to_owned()));
     rows.insert(0, header);
     let mut text = aligned(&rows);
-    if !limits.is_empty() {
-        line(&mut text, "\nLimits");
+    if !remarks.is_empty() {
+        line(&mut text, "\nLimits and reasons");
     }
-    for (position, limit) in limits.iter().enumerate() {
-        line(&mut text, &format!("  [{}] {limit}", position + 1));
+    for (position, remark) in remarks.iter().enumerate() {
+        line(&mut text, &format!("  [{}] {remark}", position + 1));
     }
     line(&mut text, "\n? = unverified: no conformance run has shown it");
     text
 }
 
-fn table_cell<'a>(cell: &'a Cell, limits: &mut Vec<&'a str>) -> String {
-    let mut text = cell.support.word().to_owned();
-    if let Some(limit) = cell.support.limit() {
-        let position = limits.iter().position(|known| *known == limit).unwrap_or_else(|| {
-            limits.push(limit);
-            limits.len() - 1
+fn only_cell(cell: &Cell) -> String {
+    let remark = cell.support.remark().map_or_else(String::new, |remark| format!(": {remark}"));
+    word(cell) + &remark
+}
+
+fn word(cell: &Cell) -> String {
+    // What is not promised needs no proof.
+    let mark = if cell.evidence.is_none() && cell.support.is_some() { "?" } else { "" };
+    format!("{}{mark}", cell.support.word())
+}
+
+fn table_cell<'a>(cell: &'a Cell, remarks: &mut Vec<&'a str>) -> String {
+    let mut text = word(cell);
+    if let Some(remark) = cell.support.remark() {
+        let position = remarks.iter().position(|known| *known == remark).unwrap_or_else(|| {
+            remarks.push(remark);
+            remarks.len() - 1
         });
         text.push_str(&format!(" [{}]", position + 1));
-    }
-    if cell.evidence.is_none() {
-        text.push('?');
     }
     text
 }
@@ -119,7 +135,13 @@ pub fn json(sheets: &[&CapabilitySheet]) -> Value {
     let row = |feature: &Feature| {
         let cells = sheets.iter().map(|sheet| (sheet.runner().to_owned(), json!(sheet.cell(feature.row))));
         let runners: serde_json::Map<String, Value> = cells.collect();
-        json!({"id": feature.row, "name": feature.name, "means": feature.means, "runners": runners})
+        json!({
+            "id": feature.row,
+            "name": feature.name,
+            "means": feature.means,
+            "checked": feature.checked,
+            "runners": runners,
+        })
     };
     let group = |group: &Group| {
         let rows: Vec<_> = group.features.iter().map(row).collect();

@@ -77,6 +77,10 @@ rows! {
     // Unbounded data
     UnboundedPcollections = "unbounded-pcollections",
     TestStream = "test-stream",
+    // Side inputs by kind
+    IterableSideInputs = "iterable-side-inputs",
+    MultimapSideInputs = "multimap-side-inputs",
+    WindowedSideInputs = "windowed-side-inputs",
     TriggeredSideInputs = "triggered-side-inputs",
     // State by type
     StateBag = "state-bag",
@@ -100,10 +104,14 @@ rows! {
     SdkPython = "sdk-python",
     SdkJava = "sdk-java",
     SdkGo = "sdk-go",
+    SdkRust = "sdk-rust",
+    SeveralEnvironments = "several-environments",
     CrossLanguage = "cross-language",
+    EnvironmentLoopback = "environment-loopback",
     EnvironmentExternal = "environment-external",
     EnvironmentProcess = "environment-process",
     EnvironmentDocker = "environment-docker",
+    EnvironmentAnyOf = "environment-any-of",
     ArtifactStaging = "artifact-staging",
     // Metrics by type
     MetricCounter = "metric-counter",

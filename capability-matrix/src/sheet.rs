@@ -5,24 +5,36 @@
 //! ```
 //! Does not know whether what is declared is true: that is for conformance runs to show, whose results are the evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::circumstance::Circumstance;
 use crate::row::Row;
 
 /// How far a runner supports a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "support", content = "limit", rename_all = "kebab-case")]
+#[serde(tag = "support", rename_all = "kebab-case")]
 pub enum Support {
     /// All of it.
     Yes,
-    /// Up to a limit, which is said in words and never empty.
-    Partial(String),
+    /// Up to a limit.
+    Partial {
+        /// In words; never empty.
+        limit: String,
+        /// The circumstances that are beyond the limit, if they can be seen in a pipeline: then all others are within
+        /// it, and there is nothing to warn of. Empty if a pipeline does not show whether it keeps the limit.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        refuses: BTreeSet<Circumstance>,
+    },
     /// Not at all: a pipeline that needs it is refused.
-    No,
+    No {
+        /// In words, if there is more to say than that.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
 }
 
 /// What shows that a declaration is true.
@@ -110,15 +122,31 @@ pub enum SheetProblem {
         /// Which row.
         row: Row,
     },
-    /// A limit on support that is not partial.
-    #[error("{file}: row `{row}` is `{support}` and has a limit; only `partial` has one")]
-    StrayLimit {
+    /// A field that another kind of support has.
+    #[error("{file}: row `{row}` is `{support}` and has a `{field}`, which belongs to `{belongs_to}`")]
+    Stray {
         /// The file's name.
         file: String,
         /// Which row.
         row: Row,
-        /// `yes` or `no`.
+        /// What is declared.
         support: String,
+        /// Which field.
+        field: &'static str,
+        /// To what it belongs.
+        belongs_to: &'static str,
+    },
+    /// A circumstance that the matrix does not have.
+    #[error("{file}: row `{row}` refuses `{found}`; a sheet can refuse {}", .known.join(", "))]
+    Circumstance {
+        /// The file's name.
+        file: String,
+        /// Which row.
+        row: Row,
+        /// What stands there.
+        found: String,
+        /// What could stand there.
+        known: Vec<&'static str>,
     },
     /// Evidence of which a part is missing or malformed.
     #[error("{file}: row `{row}` has incomplete evidence; give `cases`, `version` and a `date` as YYYY-MM-DD, or none")]
@@ -215,18 +243,60 @@ impl Support {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Yes => "yes",
-            Self::Partial(_) => "partial",
-            Self::No => "no",
+            Self::Partial { .. } => "partial",
+            Self::No { .. } => "no",
         }
     }
 
     /// The limit of partial support.
     pub fn limit(&self) -> Option<&str> {
         match self {
-            Self::Partial(limit) => Some(limit),
-            Self::Yes | Self::No => None,
+            Self::Partial { limit, .. } => Some(limit),
+            Self::Yes | Self::No { .. } => None,
         }
     }
+
+    /// What is said beside the word: a limit, or a reason.
+    pub fn remark(&self) -> Option<&str> {
+        match self {
+            Self::Partial { limit: remark, .. } | Self::No { reason: remark } => {
+                Some(remark.as_str()).filter(|remark| !remark.is_empty())
+            }
+            Self::Yes => None,
+        }
+    }
+
+    /// Whether it is more than nothing.
+    pub const fn is_some(&self) -> bool {
+        !matches!(self, Self::No { .. })
+    }
+
+    /// Whether what is needed under these circumstances is done: all of it, or as far as a pipeline can show.
+    pub fn allows(&self, circumstances: &BTreeSet<Circumstance>) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::Partial { refuses, .. } => refuses.is_disjoint(circumstances),
+            Self::No { .. } => false,
+        }
+    }
+
+    /// Whether it has a limit of which only the run shows whether it is kept.
+    pub fn has_open_limit(&self) -> bool {
+        match self {
+            Self::Partial { refuses, .. } => refuses.is_empty(),
+            Self::Yes | Self::No { .. } => false,
+        }
+    }
+}
+
+/// The sheets that come with Purlin: of its own runners, then of those of others.
+pub fn all() -> impl Iterator<Item = &'static CapabilitySheet> {
+    own().iter().chain(others())
+}
+
+/// The sheet of a runner, if it comes with Purlin.
+pub fn of_runner(runner: &str) -> Option<&'static CapabilitySheet> {
+    all().find(|sheet| sheet.runner() == runner)
 }
 
 /// The sheets of Purlin's own runners: direct, micro-batch, continuous.
@@ -278,6 +348,10 @@ struct CellText {
     #[serde(default)]
     limit: String,
     #[serde(default)]
+    refuses: Vec<String>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
     cases: Vec<String>,
     #[serde(default)]
     version: String,
@@ -286,30 +360,52 @@ struct CellText {
 }
 
 fn read_cell(file: &str, row: Row, text: CellText) -> Result<Cell, Vec<SheetProblem>> {
+    let file = file.to_owned();
     let mut problems = Vec::new();
-    let limit = text.limit.trim();
-    let support = match (text.support.as_str(), limit.is_empty()) {
-        ("yes", true) => Some(Support::Yes),
-        ("no", true) => Some(Support::No),
-        ("partial", false) => Some(Support::Partial(limit.to_owned())),
-        ("partial", true) => {
-            problems.push(SheetProblem::NoLimit { file: file.to_owned(), row });
+    let (limit, reason) = (text.limit.trim().to_owned(), text.reason.trim().to_owned());
+    let stray = [
+        (!limit.is_empty() && text.support != "partial", "limit", "partial"),
+        (!text.refuses.is_empty() && text.support != "partial", "refuses", "partial"),
+        (!reason.is_empty() && text.support != "no", "reason", "no"),
+    ];
+    let support = match text.support.as_str() {
+        "yes" => Some(Support::Yes),
+        "no" => Some(Support::No { reason }),
+        "partial" if limit.is_empty() => {
+            problems.push(SheetProblem::NoLimit { file: file.clone(), row });
             None
         }
-        ("yes" | "no", false) => {
-            problems.push(SheetProblem::StrayLimit { file: file.to_owned(), row, support: text.support });
-            None
+        "partial" => {
+            let mut refuses = BTreeSet::new();
+            for id in &text.refuses {
+                match Circumstance::from_id(id) {
+                    Some(circumstance) => {
+                        refuses.insert(circumstance);
+                    }
+                    None => {
+                        let known = Circumstance::ALL.map(Circumstance::id).to_vec();
+                        problems.push(SheetProblem::Circumstance { file: file.clone(), row, found: id.clone(), known });
+                    }
+                }
+            }
+            Some(Support::Partial { limit, refuses })
         }
-        (_, _) => {
-            problems.push(SheetProblem::Support { file: file.to_owned(), row, found: text.support });
+        found => {
+            problems.push(SheetProblem::Support { file: file.clone(), row, found: found.to_owned() });
             None
         }
     };
+    if support.is_some() {
+        for (_, field, belongs_to) in stray.into_iter().filter(|(stands, ..)| *stands) {
+            let support = text.support.clone();
+            problems.push(SheetProblem::Stray { file: file.clone(), row, support, field, belongs_to });
+        }
+    }
     let given = [!text.cases.is_empty(), !text.version.is_empty(), !text.date.is_empty()];
     let evidence =
         given.contains(&true).then_some(Evidence { cases: text.cases, version: text.version, date: text.date });
     if evidence.as_ref().is_some_and(|evidence| given.contains(&false) || !is_date(&evidence.date)) {
-        problems.push(SheetProblem::Evidence { file: file.to_owned(), row });
+        problems.push(SheetProblem::Evidence { file, row });
     }
     match support {
         Some(support) if problems.is_empty() => Ok(Cell { support, evidence }),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use purlin_capability_matrix::features::groups;
 use purlin_capability_matrix::render;
 use purlin_capability_matrix::row::Row;
-use purlin_capability_matrix::sheet::{CapabilitySheet, others, own};
+use purlin_capability_matrix::sheet::{self, CapabilitySheet, own};
 
 fn all() -> Vec<&'static CapabilitySheet> {
-    own().iter().chain(others()).collect()
+    sheet::all().collect()
 }
 
 fn page() -> PathBuf {
@@ -66,34 +66,44 @@ fn evidence_takes_the_place_of_unverified() {
     assert_eq!(count(&render::table(&[&bare]), "yes?"), Row::ALL.len());
     assert_eq!(count(&render::table(&[&shown]), "yes?"), 0);
     let first = &render::json(&[&shown])["groups"][0]["rows"][0];
-    insta::assert_snapshot!(first, @r#"{"id":"par-do","means":"User code sees each element of a PCollection and emits any number of others.","name":"ParDo","runners":{"mine":{"evidence":{"cases":["words"],"date":"2026-01-31","version":"0.1.0"},"support":"yes"}}}"#);
+    insta::assert_snapshot!(first, @r#"{"checked":true,"id":"par-do","means":"User code sees each element of a PCollection and emits any number of others.","name":"ParDo","runners":{"mine":{"evidence":{"cases":["words"],"date":"2026-01-31","version":"0.1.0"},"support":"yes"}}}"#);
 }
 
 #[test]
 fn limits_are_numbered_once_and_cannot_break_the_page() {
     let sheet = sheet_of(r#"{ support = "partial", limit = "a | b" }"#);
-    let table = render::table(&[&sheet]);
+    let table = render::table(&[&sheet, &sheet]);
     assert_eq!(table.matches("[1] a | b").count(), 1, "{table}");
     assert!(!table.contains("[2]"), "{table}");
     assert_eq!(render::markdown(&[&sheet]).matches(r"**partial**: a \| b").count(), Row::ALL.len());
 }
 
 #[test]
+fn what_is_not_promised_needs_no_proof() {
+    let sheet = sheet_of(r#"{ support = "no", reason = "later" }"#);
+    assert_eq!(render::markdown(&[&sheet]).matches("| **no**: later |").count(), Row::ALL.len());
+    let table = render::table(&[&sheet, &sheet]);
+    let rows = 2 * Row::ALL.len();
+    assert_eq!((table.matches("no [1]").count(), table.matches("[1] later").count()), (rows, 1), "{table}");
+    assert_eq!(render::table(&[&sheet]).matches("no: later").count(), Row::ALL.len());
+}
+
+#[test]
 fn the_table_lines_up() {
     let table = render::table(&own().iter().collect::<Vec<_>>());
     let head: String = table.lines().take(12).map(|line| format!("{line}\n")).collect();
-    insta::assert_snapshot!(head, @r#"
-                                         direct        micro-batch   continuous
+    insta::assert_snapshot!(head, @"
+                                         direct         micro-batch    continuous
     What is being computed?
-      par-do                             yes?          yes?          yes?
-      group-by-key                       yes?          yes?          yes?
-      flatten                            yes?          yes?          yes?
-      combine                            yes?          yes?          yes?
-      composite-transforms               yes?          yes?          yes?
-      side-inputs                        yes?          yes?          yes?
-      source-api                         yes?          yes?          yes?
-      metrics                            yes?          yes?          yes?
-      stateful-processing                yes?          yes?          yes?
+      par-do                             yes?           yes?           yes?
+      group-by-key                       yes?           yes?           yes?
+      flatten                            yes?           yes?           yes?
+      combine                            yes?           yes?           yes?
+      composite-transforms               yes?           yes?           yes?
+      side-inputs                        yes?           yes?           yes?
+      source-api                         partial? [1]   partial? [1]   partial? [1]
+      metrics                            yes?           yes?           yes?
+      stateful-processing                yes?           yes?           yes?
     Bounded Splittable DoFn Support Status
-    "#);
+    ");
 }

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
+use purlin_capability_matrix::circumstance::Circumstance;
 use purlin_capability_matrix::row::Row;
-use purlin_capability_matrix::sheet::{CapabilitySheet, Support, others, own};
+use purlin_capability_matrix::sheet::{CapabilitySheet, Support, all, of_runner, own};
 
 /// A sheet that declares everything `yes`, but for what `change` makes of its lines.
 fn changed(change: impl Fn(&str) -> String) -> Result<CapabilitySheet, String> {
@@ -26,10 +27,10 @@ fn every_sheet_in_the_folder_is_read() {
     let mut files: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
-    let mut known: Vec<_> = own().iter().chain(others()).map(|sheet| format!("{}.toml", sheet.runner())).collect();
+    let mut known: Vec<_> = all().map(|sheet| format!("{}.toml", sheet.runner())).collect();
     known.sort();
     assert_eq!(files, known, "each sheet is named after its runner, and listed in src/sheet.rs");
-    for sheet in own().iter().chain(others()) {
+    for sheet in all() {
         assert!(sheet.file().ends_with(&format!("sheets/{}.toml", sheet.runner())), "{}", sheet.file());
         assert!(Row::ALL.iter().all(|&row| sheet.support(row).limit() != Some("")));
     }
@@ -41,9 +42,15 @@ fn our_runners_promise_nothing_of_streaming() {
     for sheet in own() {
         for &row in Row::ALL {
             let streaming = row.id().starts_with("unbounded") || row == Row::Drain || row == Row::TestStream;
-            assert!(!streaming || *sheet.support(row) == Support::No, "{}: {row}", sheet.runner());
+            assert!(!streaming || !sheet.support(row).is_some(), "{}: {row}", sheet.runner());
         }
     }
+}
+
+#[test]
+fn a_sheet_is_found_by_its_runner() {
+    assert!(all().all(|sheet| of_runner(sheet.runner()) == Some(sheet)));
+    assert_eq!(of_runner("mine"), None);
 }
 
 #[test]
@@ -72,7 +79,19 @@ fn everything_wrong_is_told_at_once() {
 #[test]
 fn a_limit_belongs_to_partial_support() {
     insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "partial", limit = "  " }"#), @r#"mine.toml: row `flatten` is `partial` without a limit; say in words what does not work, as `limit = "…"`"#);
-    insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "no", limit = "not yet" }"#), @"mine.toml: row `flatten` is `no` and has a limit; only `partial` has one");
+    insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "no", limit = "not yet" }"#), @"mine.toml: row `flatten` is `no` and has a `limit`, which belongs to `partial`");
+}
+
+#[test]
+fn reasons_and_circumstances_belong_to_their_words() {
+    insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "yes", reason = "why not" }"#), @"mine.toml: row `flatten` is `yes` and has a `reason`, which belongs to `no`");
+    insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "no", refuses = ["unbounded"] }"#), @"mine.toml: row `flatten` is `no` and has a `refuses`, which belongs to `partial`");
+    insta::assert_snapshot!(said_of(Row::Flatten, r#"{ support = "partial", limit = "small", refuses = ["large"] }"#), @"mine.toml: row `flatten` refuses `large`; a sheet can refuse unbounded, merging-windows");
+    let cell = r#"{ support = "partial", limit = "small", refuses = ["unbounded", "merging-windows"] }"#;
+    let line = format!("{} = ", Row::Flatten);
+    let sheet = changed(|kept| if kept.starts_with(&line) { format!("{line}{cell}\n") } else { kept.to_owned() });
+    let refuses = Circumstance::ALL.into();
+    assert_eq!(*sheet.unwrap().support(Row::Flatten), Support::Partial { limit: "small".to_owned(), refuses });
 }
 
 #[test]
@@ -96,7 +115,7 @@ fn what_is_no_sheet_says_where() {
       |
     6 | flatten = { supports = "yes" }
       |             ^^^^^^^^
-    unknown field `supports`, expected one of `support`, `limit`, `cases`, `version`, `date`
+    unknown field `supports`, expected one of `support`, `limit`, `refuses`, `reason`, `cases`, `version`, `date`
     "#);
     insta::assert_snapshot!(CapabilitySheet::parse("mine.toml", "runner = ").unwrap_err(), @r#"
     mine.toml: cannot be read as a capability sheet: TOML parse error at line 1, column 10

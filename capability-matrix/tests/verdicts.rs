@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use purlin_capability_matrix::circumstance::Circumstance::{MergingWindows, Unbounded};
+use purlin_capability_matrix::requirements::Requirements;
 use purlin_capability_matrix::row::Row;
 use purlin_capability_matrix::sheet::{CapabilitySheet, Support, own};
-use purlin_capability_matrix::verdict::{Requirements, Verdict, verdict};
+use purlin_capability_matrix::verdict::{Verdict, first_that_can, verdict};
 
 /// A sheet that declares everything `yes`, but for these rows.
 fn sheet(runner: &str, but: &[(Row, &str)]) -> CapabilitySheet {
     let cell = |row: &Row| match but.iter().find(|(other, _)| other == row) {
         None => r#"{ support = "yes" }"#.to_owned(),
         Some((_, "no")) => r#"{ support = "no" }"#.to_owned(),
+        Some((_, cell)) if cell.starts_with('{') => (*cell).to_owned(),
         Some((_, limit)) => format!("{{ support = \"partial\", limit = \"{limit}\" }}"),
     };
     let rows: String = Row::ALL.iter().map(|row| format!("{row} = {}\n", cell(row))).collect();
@@ -30,14 +33,14 @@ fn stream() -> CapabilitySheet {
 fn needs(rows: &[(Row, &str)]) -> Requirements {
     let mut needs = Requirements::new();
     for &(row, transform) in rows {
-        needs.add(row, transform);
+        needs.add(row, transform, []);
     }
     needs
 }
 
 fn judged(needs: &Requirements) -> Verdict {
     let (small, stream, whole) = (small(), stream(), sheet("whole", &[]));
-    verdict(needs, &small, &[&small, &stream, &whole])
+    verdict(needs, &small, [&small, &stream, &whole])
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn nobody_may_do_all_of_it() {
     let (small, left) = (small(), sheet("left", &[(Row::TestStream, "no")]));
     let right = sheet("right", &[(Row::UnboundedSdfBase, "no")]);
     let needs = needs(&[(Row::TestStream, "Events"), (Row::UnboundedSdfBase, "Read")]);
-    insta::assert_snapshot!(verdict(&needs, &small, &[&left, &right]), @r#"
+    insta::assert_snapshot!(verdict(&needs, &small, [&left, &right]), @r#"
     runner `small` cannot run this pipeline: it lacks 2 of the 2 features that it needs (see sheets/small.toml)
       Unbounded splittable DoFn: Base (`unbounded-sdf-base`): no
         needed by: `Read`
@@ -107,7 +110,7 @@ fn nobody_may_do_all_of_it() {
         would do: `right`
     no runner that is known here does all of it
     "#);
-    insta::assert_snapshot!(verdict(&needs, &small, &[&small]).refusals[0], @"`Read` needs Unbounded splittable DoFn: Base (`unbounded-sdf-base`), which runner `small` declares `no`; no other runner that is known here does it");
+    insta::assert_snapshot!(verdict(&needs, &small, [&small]).refusals[0], @"`Read` needs Unbounded splittable DoFn: Base (`unbounded-sdf-base`), which runner `small` declares `no`; no other runner that is known here does it");
 }
 
 #[test]
@@ -119,6 +122,70 @@ fn limits_are_warnings() {
       Count triggers (`count-triggers`): one pane when the input is complete
         needed by: `Group`
     "#);
+}
+
+const BOUNDED: &str = r#"{ support = "partial", limit = "in bounded jobs", refuses = ["unbounded"] }"#;
+
+#[test]
+fn a_limit_that_can_be_seen_refuses_what_is_beyond_it_and_is_not_spoken_of_otherwise() {
+    let batch = sheet("batch", &[(Row::Timers, BOUNDED)]);
+    let merging = r#"{ support = "partial", limit = "no merging", refuses = ["merging-windows"] }"#;
+    let (merging, whole) = (sheet("merging", &[(Row::Timers, merging)]), sheet("whole", &[]));
+    let mut needs = Requirements::new();
+    needs.add(Row::Timers, "Batch", [MergingWindows]);
+    assert_eq!(verdict(&needs, &batch, []).to_string(), "runner `batch` runs this pipeline");
+    needs.add(Row::Timers, "Stream", [Unbounded]);
+    let refused = verdict(&needs, &batch, [&merging, &whole]);
+    insta::assert_snapshot!(refused, @"
+    runner `batch` cannot run this pipeline: it lacks 1 of the 1 feature that it needs (see sheets/batch.toml)
+      Timers (`timers`) on unbounded data: partial: in bounded jobs
+        needed by: `Stream`
+        would do: `merging`, `whole`
+    all of it, limits aside, do: `whole`
+    ");
+    insta::assert_snapshot!(refused.refusals[0], @"`Stream` needs Timers (`timers`) on unbounded data, which runner `batch` does in part: in bounded jobs; would do: `merging`, `whole`");
+    insta::assert_snapshot!(serde_json::to_string(&refused.refusals[0]).unwrap(), @r#"{"row":"timers","name":"Timers","transforms":["Stream"],"runner":"batch","declared":{"support":"partial","limit":"in bounded jobs","refuses":["unbounded"]},"beyond":["unbounded"],"alternatives":[{"runner":"merging","support":"partial","limit":"no merging","refuses":["merging-windows"]},{"runner":"whole","support":"yes"}]}"#);
+    // The other one is refused for the other transform.
+    assert_eq!(verdict(&needs, &merging, []).refusals[0].transforms, ["Batch"]);
+}
+
+#[test]
+fn a_reason_is_told() {
+    let reasoned = sheet("reasoned", &[(Row::Drain, r#"{ support = "no", reason = "comes later" }"#)]);
+    let verdict = verdict(&needs(&[(Row::Drain, "T")]), &reasoned, []);
+    insta::assert_snapshot!(verdict, @"
+    runner `reasoned` cannot run this pipeline: it lacks 1 of the 1 feature that it needs (see sheets/reasoned.toml)
+      Drain (`drain`): no: comes later
+        needed by: `T`
+        no other runner that is known here does it
+    no runner that is known here does all of it
+    ");
+    insta::assert_snapshot!(verdict.refusals[0], @"`T` needs Drain (`drain`), which runner `reasoned` declares `no` (comes later); no other runner that is known here does it");
+}
+
+#[test]
+fn of_many_transforms_a_text_names_some_and_json_all() {
+    let mut needs = Requirements::new();
+    for number in 10..30 {
+        needs.add(Row::TestStream, format!("T{number}"), []);
+    }
+    let verdict = judged(&needs);
+    insta::assert_snapshot!(verdict.refusals[0].place(), @"`T10`, `T11`, `T12`, `T13`, `T14`, `T15`, `T16`, `T17` and 12 more");
+    assert_eq!(verdict.refusals[0].transforms.len(), 20);
+}
+
+#[test]
+fn the_first_runner_that_can_is_found() {
+    let (batch, stream) =
+        (sheet("batch", &[(Row::UnboundedPcollections, "no"), (Row::Timers, BOUNDED)]), sheet("stream", &[]));
+    let first =
+        |needs: &Requirements| first_that_can(needs, [&batch, &stream]).map(CapabilitySheet::runner).map(str::to_owned);
+    let mut needs = Requirements::new();
+    needs.add(Row::Timers, "T", []);
+    assert_eq!(first(&needs).as_deref(), Some("batch"));
+    needs.add(Row::Timers, "T", [Unbounded]);
+    assert_eq!(first(&needs).as_deref(), Some("stream"));
+    assert_eq!(first_that_can(&needs, [&batch]), None);
 }
 
 #[test]
@@ -133,7 +200,7 @@ fn what_is_declared_is_not_spoken_of() {
 fn those_without_limits_come_first_and_oneself_never() {
     let (small, stream, whole) = (small(), stream(), sheet("whole", &[]));
     let needs = needs(&[(Row::UnboundedSdfBase, "Read")]);
-    let verdict = verdict(&needs, &small, &[&stream, &small, &whole]);
+    let verdict = verdict(&needs, &small, [&stream, &small, &whole]);
     assert_eq!(verdict.would_do, ["whole", "stream"]);
     let alternatives: Vec<_> = verdict.refusals[0].alternatives.iter().map(|it| it.runner.as_str()).collect();
     assert_eq!(alternatives, ["whole", "stream"]);
@@ -144,12 +211,12 @@ fn those_without_limits_come_first_and_oneself_never() {
 fn every_row_is_judged_by_its_cell() {
     for sheet in [small(), stream()] {
         for &row in Row::ALL {
-            let verdict = verdict(&needs(&[(row, "T")]), &sheet, &[]);
+            let verdict = verdict(&needs(&[(row, "T")]), &sheet, []);
             let found = (verdict.refusals.len(), verdict.warnings.len());
             let expected = match sheet.support(row) {
                 Support::Yes => (0, 0),
-                Support::Partial(_) => (0, 1),
-                Support::No => (1, 0),
+                Support::Partial { .. } => (0, 1),
+                Support::No { .. } => (1, 0),
             };
             assert_eq!(found, expected, "{row}");
         }
@@ -164,8 +231,7 @@ fn the_guide_shows_a_real_refusal() {
         (Row::FixedWindows, "Window"),
         (Row::TestStream, "Events/TestStream"),
     ]);
-    let sheets: Vec<_> = own().iter().collect();
-    let refusal = verdict(&needs, sheets[0], &sheets).to_string();
+    let refusal = verdict(&needs, &own()[0], own()).to_string();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/capability-matrix.md");
     let guide = std::fs::read_to_string(path).unwrap();
     assert!(

@@ -17,9 +17,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use purlin_capability_matrix::circumstance::Circumstance;
+use purlin_capability_matrix::requirements::Requirements;
 use purlin_capability_matrix::row::Row;
-use purlin_capability_matrix::verdict::Requirements;
 use purlin_model::ids::PCollectionId;
+use purlin_model::windowing_strategy::MergeStatus;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_ptransforms::{
     combine_components, composites, deprecated_primitives, primitives, splittable_par_do_components,
@@ -55,13 +57,22 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     fn add(&mut self, leaf: &Leaf, row: Row) {
-        self.found.add(row, leaf.name.as_str());
+        self.found.add(row, leaf.name.as_str(), self.circumstances(leaf));
     }
 
     fn add_all(&mut self, leaf: &Leaf, rows: impl IntoIterator<Item = Row>) {
         for row in rows {
             self.add(leaf, row);
         }
+    }
+
+    /// What limits of runners speak of: of all that the transform does, not of one row.
+    fn circumstances(&self, leaf: &Leaf) -> impl Iterator<Item = Circumstance> + use<> {
+        let around = || leaf.inputs.iter().chain(leaf.sides.values()).chain(leaf.outputs.values());
+        let merges = |id: &PCollectionId| self.graph.strategy_of(id).merge_status == MergeStatus::NeedsMerge;
+        let unbounded = self.any_unbounded(around()).then_some(Circumstance::Unbounded);
+        let merging = leaf.inputs.iter().any(merges).then_some(Circumstance::MergingWindows);
+        unbounded.into_iter().chain(merging)
     }
 
     fn leaf(&mut self, leaf: &Leaf) {
@@ -128,10 +139,16 @@ impl Needs<'_> {
             }
             pending.extend(transform.subtransforms.iter().map(String::as_str));
             let name = transform.unique_name.as_str();
-            self.found.add(Row::CompositeTransforms, name);
+            self.found.add(Row::CompositeTransforms, name, []);
             match transform.spec.as_ref().map_or("", |spec| spec.urn.as_str()) {
-                composites::COMBINE_PER_KEY | composites::COMBINE_GLOBALLY => self.found.add(Row::Combine, name),
-                deprecated_primitives::READ => self.found.add(Row::SourceApi, name),
+                composites::COMBINE_PER_KEY | composites::COMBINE_GLOBALLY => self.found.add(Row::Combine, name, []),
+                deprecated_primitives::READ => {
+                    // Nobody has checked what a composite emits.
+                    let pcollections = &self.graph.components.pcollections;
+                    let mut outputs = transform.outputs.values().filter_map(|id| pcollections.get(id));
+                    let unbounded = outputs.any(|output| output.is_bounded == pb::is_bounded::Enum::Unbounded as i32);
+                    self.found.add(Row::SourceApi, name, unbounded.then_some(Circumstance::Unbounded));
+                }
                 _ => {}
             }
         }
@@ -153,7 +170,7 @@ impl Needs<'_> {
             let shown = self.found.contains(row)
                 || row == Row::StatefulProcessing && self.graph.leaves.iter().any(|leaf| leaf.stateful);
             if !shown {
-                self.found.add(row, WHOLE_PIPELINE);
+                self.found.add(row, WHOLE_PIPELINE, []);
             }
         }
     }

@@ -27,12 +27,13 @@ impl Needs<'_> {
                 users.entry(env.as_str()).or_default().push(leaf);
             }
         }
+        let several = (users.len() > 1).then_some(Row::SeveralEnvironments);
         let mut languages: BTreeMap<Option<Row>, Vec<&Leaf>> = BTreeMap::new();
         for (id, leaves) in users {
             let Some(environment) = graph.components.environments.get(id) else { continue };
             let language = language_of(environment).or_else(|| leaves.iter().find_map(|leaf| self.language(leaf)));
             let staging = (!environment.dependencies.is_empty()).then_some(Row::ArtifactStaging);
-            let rows: Vec<Row> = [kind_of(environment), language, staging].into_iter().flatten().collect();
+            let rows: Vec<Row> = [kind_of(environment), language, staging, several].into_iter().flatten().collect();
             for leaf in &leaves {
                 self.add_all(leaf, rows.iter().copied());
             }
@@ -62,7 +63,8 @@ impl Needs<'_> {
 fn language_of(environment: &pb::Environment) -> Option<Row> {
     // For example `…:apache/beam_python3.12_sdk:2.77.0`, `…:apache/beam_java17_sdk:2.77.0`, `…:go:apache/beam_go_sdk:2.77.0`.
     let base = environment.capabilities.iter().find_map(|capability| capability.strip_prefix(SDK_BASE))?;
-    let known = [("beam_python", Row::SdkPython), ("beam_java", Row::SdkJava), ("beam_go", Row::SdkGo)];
+    let known =
+        [("beam_python", Row::SdkPython), ("beam_java", Row::SdkJava), ("beam_go", Row::SdkGo), ("rust", Row::SdkRust)];
     known.into_iter().find(|(part, _)| base.contains(part)).map(|(_, row)| row)
 }
 
@@ -71,7 +73,8 @@ fn kind_of(environment: &pb::Environment) -> Option<Row> {
         environments::EXTERNAL => Some(Row::EnvironmentExternal),
         environments::PROCESS => Some(Row::EnvironmentProcess),
         environments::DOCKER => Some(Row::EnvironmentDocker),
-        // With several forms to choose from, or none, it is for whoever starts workers to say what there is.
+        environments::ANYOF => Some(Row::EnvironmentAnyOf),
+        // DEFAULT leaves it to the runner.
         _ => None,
     }
 }

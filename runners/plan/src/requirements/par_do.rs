@@ -6,8 +6,10 @@
 //! Does not know what the DoFn does with any of it.
 
 use purlin_capability_matrix::row::Row;
+use purlin_model::window::WindowFn;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::pipeline::v1::state_spec::Spec;
+use purlin_proto::urns::standard_side_input_types as access;
 
 use super::{Needs, windowing};
 use crate::graph::Leaf;
@@ -18,7 +20,7 @@ impl Needs<'_> {
         if !payload.restriction_coder_id.is_empty() {
             self.splittable(leaf);
         }
-        self.side_inputs(leaf);
+        self.side_inputs(leaf, payload);
         self.state_and_timers(leaf, payload);
         let flags = [
             (payload.requires_time_sorted_input, Row::TimeSortedInput),
@@ -47,12 +49,18 @@ impl Needs<'_> {
         }
     }
 
-    fn side_inputs(&mut self, leaf: &Leaf) {
-        for side in leaf.sides.values() {
-            self.add(leaf, Row::SideInputs);
-            if !self.graph.strategy_of(side).trigger.fires_only_at_end_of_window() {
-                self.add(leaf, Row::TriggeredSideInputs);
-            }
+    fn side_inputs(&mut self, leaf: &Leaf, payload: &pb::ParDoPayload) {
+        for (local, side) in &leaf.sides {
+            let strategy = self.graph.strategy_of(side);
+            let pattern = payload.side_inputs.get(local.as_str()).and_then(|side| side.access_pattern.as_ref());
+            let kind = match pattern.map_or("", |pattern| pattern.urn.as_str()) {
+                access::MULTIMAP => Row::MultimapSideInputs,
+                // There are only those two past validation.
+                _ => Row::IterableSideInputs,
+            };
+            let windowed = (strategy.window_fn != WindowFn::Global).then_some(Row::WindowedSideInputs);
+            let again = (!strategy.trigger.fires_only_at_end_of_window()).then_some(Row::TriggeredSideInputs);
+            self.add_all(leaf, [Some(Row::SideInputs), Some(kind), windowed, again].into_iter().flatten());
         }
     }
 

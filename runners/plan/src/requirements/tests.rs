@@ -1,9 +1,11 @@
 //! What small pipelines need, one row a line.
 
-use purlin_model::time::Millis;
+mod environment_rows;
+mod windowing_rows;
+
+use purlin_capability_matrix::row::Row;
 use purlin_model::trigger::Trigger;
 use purlin_model::window::WindowFn;
-use purlin_model::windowing_strategy::{AccumulationMode, TimestampCombiner, WindowingStrategy};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::pipeline::v1::state_spec::Spec;
 use purlin_proto::urns::standard_environments::environments;
@@ -19,7 +21,7 @@ use crate::testing::TestPipeline;
 fn needs(pipeline: TestPipeline) -> String {
     let found = requirements(&pipeline.validated());
     let lines = found.iter().filter(|(row, _)| row.id() != "environment-external").map(|(row, transforms)| {
-        let transforms: Vec<_> = transforms.iter().map(String::as_str).collect();
+        let transforms: Vec<_> = transforms.keys().map(String::as_str).collect();
         format!("{row}: {}", transforms.join(", "))
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -43,16 +45,6 @@ fn grouped(pipeline: TestPipeline, strategy: &str) -> TestPipeline {
         .group("Group", "pairs", "groups")
 }
 
-/// The rows of a grouping with this trigger, changed as wanted.
-fn grouping(change: impl FnOnce(&mut WindowingStrategy)) -> String {
-    let fixed = WindowFn::Fixed { size: Millis(10_000), offset: Millis(0) };
-    needs(grouped(TestPipeline::new().strategy("changed", "interval_window", fixed, change), "changed"))
-}
-
-fn triggered(trigger: Trigger) -> String {
-    grouping(|it| it.trigger = trigger)
-}
-
 fn stateful(change: impl FnOnce(&mut pb::ParDoPayload)) -> String {
     let pairs = TestPipeline::new().collection("pairs", "kv<bytes, varint>");
     needs(
@@ -72,14 +64,6 @@ fn with_state(spec: Spec) -> String {
 
 fn timers(domain: pb::time_domain::Enum) -> pb::TimerFamilySpec {
     pb::TimerFamilySpec { time_domain: domain.into(), timer_family_coder_id: "bytes".to_owned() }
-}
-
-/// An environment of this kind that an SDK with this base container describes.
-fn environment(urn: &str, base: &str) -> pb::Environment {
-    let standard = ["bytes", "kv", "iterable", "varint", "length_prefix", "global_window", "windowed_value"];
-    let mut capabilities: Vec<String> = standard.iter().map(|name| format!("beam:coder:{name}:v1")).collect();
-    capabilities.push(format!("beam:version:sdk_base:{base}"));
-    pb::Environment { urn: urn.to_owned(), capabilities, ..pb::Environment::default() }
 }
 
 fn in_environment(pipeline: TestPipeline, id: &str, environment: pb::Environment) -> TestPipeline {
@@ -144,166 +128,12 @@ fn a_reshuffle_needs_nothing_of_what_stands_in_it() {
 }
 
 #[test]
-fn every_kind_of_window() {
-    insta::assert_snapshot!(needs(windowed_group("fixed")), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    ");
-    insta::assert_snapshot!(needs(windowed_group("sessions")), @"
-    par-do: Pair
-    group-by-key: Group
-    session-windows: Group
-    ");
-    insta::assert_snapshot!(needs(windowed_group("custom")), @"
-    par-do: Pair
-    group-by-key: Group
-    custom-windows: Group
-    ");
-    insta::assert_snapshot!(needs(windowed_group("custom_merging")), @"
-    par-do: Pair
-    group-by-key: Group
-    custom-windows: Group
-    custom-merging-windows: Group
-    ");
-    let sliding = WindowFn::Sliding { size: Millis(10), period: Millis(5), offset: Millis(0) };
-    let pipeline = TestPipeline::new().strategy("sliding", "interval_window", sliding, |_| ());
-    insta::assert_snapshot!(needs(grouped(pipeline, "sliding")), @"
-    par-do: Pair
-    group-by-key: Group
-    sliding-windows: Group
-    ");
-}
-
-#[test]
-fn whoever_assigns_windows_needs_them_even_if_nobody_groups() {
-    let pipeline = numbers()
-        .windowed("windowed", "bytes", "fixed")
-        .transform("Window", primitives::ASSIGN_WINDOWS, &["numbers"], &["windowed"])
-        .in_env("py");
-    insta::assert_snapshot!(needs(pipeline), @"
-    par-do: Make
-    fixed-windows: Window
-    ");
-}
-
-#[test]
-fn timestamps_and_lateness() {
-    insta::assert_snapshot!(grouping(|it| it.timestamp_combiner = TimestampCombiner::Latest), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    timestamp-control: Group
-    ");
-    let late = |accumulation: AccumulationMode| {
-        grouping(|it| {
-            it.allowed_lateness = Millis(1);
-            it.accumulation = accumulation;
-        })
-    };
-    insta::assert_snapshot!(late(AccumulationMode::Accumulating), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    allowed-lateness: Group
-    accumulating: Group
-    ");
-    insta::assert_snapshot!(late(AccumulationMode::Discarding), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    allowed-lateness: Group
-    discarding: Group
-    ");
-    // Nothing comes after the one pane, so that nothing depends on what the SDK wrote.
-    assert_eq!(grouping(|it| it.accumulation = AccumulationMode::Accumulating), grouping(|_| ()));
-}
-
-#[test]
-fn every_kind_of_trigger() {
-    let count = || Trigger::ElementCount { count: 3 };
-    let clock = || Trigger::AfterProcessingTime { transforms: vec![] };
-    insta::assert_snapshot!(triggered(Trigger::Always), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(count()), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    count-triggers: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(clock()), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    processing-time-triggers: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(Trigger::AfterEndOfWindow { early: None, late: None }), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    event-time-triggers: Group
-    discarding: Group
-    ");
-    let early = Trigger::AfterEndOfWindow { early: Some(Box::new(count())), late: Some(Box::new(clock())) };
-    insta::assert_snapshot!(triggered(early), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    event-time-triggers: Group
-    processing-time-triggers: Group
-    count-triggers: Group
-    composite-triggers: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(Trigger::Repeat(Box::new(count()))), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    count-triggers: Group
-    composite-triggers: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(Trigger::AfterAny(vec![Trigger::AfterSynchronizedProcessingTime, Trigger::Default])), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    event-time-triggers: Group
-    processing-time-triggers: Group
-    composite-triggers: Group
-    discarding: Group
-    ");
-    insta::assert_snapshot!(triggered(Trigger::OrFinally { main: Box::new(Trigger::Never), finally: Box::new(count()) }), @"
-    par-do: Pair
-    group-by-key: Group
-    fixed-windows: Group
-    configurable-triggering: Group
-    count-triggers: Group
-    composite-triggers: Group
-    discarding: Group
-    ");
-    assert_eq!(triggered(Trigger::Never), triggered(Trigger::Always));
-    assert_eq!(triggered(Trigger::AfterAll(vec![count()])), triggered(Trigger::AfterEach(vec![count()])));
-}
-
-#[test]
 fn side_inputs_and_those_that_come_again() {
     let main = numbers().par_do("Look up", "start", &["found"]).sides(&[("numbers", "iterable")]);
     insta::assert_snapshot!(needs(main), @"
     par-do: Look up, Make
     side-inputs: Look up
+    iterable-side-inputs: Look up
     ");
     let again = TestPipeline::new()
         .strategy("again", "global_window", WindowFn::Global, |it| it.trigger = Trigger::Always)
@@ -315,7 +145,23 @@ fn side_inputs_and_those_that_come_again() {
     insta::assert_snapshot!(needs(again), @"
     par-do: Look up, Make
     side-inputs: Look up
+    multimap-side-inputs: Look up
     triggered-side-inputs: Look up
+    ");
+}
+
+#[test]
+fn a_side_input_with_windows() {
+    let pipeline = numbers()
+        .windowed("hours", "bytes", "fixed")
+        .par_do("Window", "numbers", &["hours"])
+        .par_do("Look up", "start", &["found"])
+        .sides(&[("hours", "iterable")]);
+    insta::assert_snapshot!(needs(pipeline), @"
+    par-do: Look up, Make, Window
+    side-inputs: Look up
+    iterable-side-inputs: Look up
+    windowed-side-inputs: Look up
     ");
 }
 
@@ -435,6 +281,7 @@ fn a_splittable_do_fn_is_unbounded_if_it_makes_something_unbounded_of_what_is_no
     bounded-sdf-base: Read
     bounded-sdf-side-inputs: Read
     bounded-sdf-bundle-finalization: Read
+    iterable-side-inputs: Read
     bundle-finalization: Read
     ");
     insta::assert_snapshot!(needs(read().unbounded("read")), @"
@@ -444,6 +291,7 @@ fn a_splittable_do_fn_is_unbounded_if_it_makes_something_unbounded_of_what_is_no
     unbounded-sdf-side-inputs: Read
     unbounded-sdf-bundle-finalization: Read
     unbounded-pcollections: Read
+    iterable-side-inputs: Read
     bundle-finalization: Read
     ");
     // Its input is unbounded already: what it does for each element is not known.
@@ -456,6 +304,7 @@ fn a_splittable_do_fn_is_unbounded_if_it_makes_something_unbounded_of_what_is_no
     unbounded-sdf-side-inputs: Read
     unbounded-sdf-bundle-finalization: Read
     unbounded-pcollections: Read
+    iterable-side-inputs: Read
     bundle-finalization: Read
     ");
 }
@@ -510,66 +359,6 @@ fn roots_of_other_kinds_that_an_environment_lists() {
 }
 
 #[test]
-fn environments_languages_and_files() {
-    let python = environment(environments::DOCKER, "apache/beam_python3.12_sdk:2.77.0");
-    let java = environment(environments::PROCESS, "apache/beam_java17_sdk:2.77.0");
-    let mut go = environment(environments::EXTERNAL, "go:apache/beam_go_sdk:2.77.0");
-    go.dependencies.push(pb::ArtifactInformation::default());
-    let pipeline = in_environment(in_environment(in_environment(numbers(), "p", python), "j", java), "g", go);
-    let pipeline = pipeline
-        .par_do("Python", "numbers", &["a"])
-        .in_env("p")
-        .par_do("More Python", "a", &["b"])
-        .in_env("p")
-        .par_do("Java", "b", &["c"])
-        .in_env("j")
-        .par_do("Go", "c", &["d"])
-        .in_env("g");
-    // The environment of `Make` does not say what it is, and its DoFn neither.
-    insta::assert_snapshot!(needs(pipeline), @"
-    par-do: Go, Java, Make, More Python, Python
-    sdk-python: More Python, Python
-    sdk-java: Java
-    sdk-go: Go
-    cross-language: Go, Java, Make
-    environment-process: Java
-    environment-docker: More Python, Python
-    artifact-staging: Go
-    ");
-}
-
-#[test]
-fn an_environment_that_says_nothing_is_known_by_its_do_fns() {
-    let written = |urn: &str| {
-        let do_fn = pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() };
-        needs(numbers().payload(|payload| payload.do_fn = Some(do_fn)))
-    };
-    insta::assert_snapshot!(written("beam:dofn:pickled_python_info:v1"), @"
-    par-do: Make
-    sdk-python: Make
-    ");
-    insta::assert_snapshot!(written("beam:dofn:javasdk:0.1"), @"
-    par-do: Make
-    sdk-java: Make
-    ");
-    insta::assert_snapshot!(written("beam:go:transform:dofn:v1"), @"
-    par-do: Make
-    sdk-go: Make
-    ");
-    insta::assert_snapshot!(written("somebody:else"), @"par-do: Make");
-}
-
-#[test]
-fn two_environments_of_one_language_are_no_other_language() {
-    let python = || environment(environments::EXTERNAL, "apache/beam_python3.12_sdk:2.77.0");
-    let pipeline = in_environment(in_environment(numbers(), "py", python()), "large", python());
-    insta::assert_snapshot!(needs(pipeline.par_do("Train", "numbers", &["model"]).in_env("large")), @"
-    par-do: Make, Train
-    sdk-python: Make, Train
-    ");
-}
-
-#[test]
 fn what_the_pipeline_states_and_no_transform_shows() {
     let stated = numbers()
         .requires(standard_requirements::REQUIRES_STABLE_INPUT)
@@ -583,4 +372,33 @@ fn what_the_pipeline_states_and_no_transform_shows() {
     let shown = numbers().payload(|payload| payload.requires_stable_input = true);
     let stated = shown.clone().requires(standard_requirements::REQUIRES_STABLE_INPUT);
     assert_eq!(needs(stated), needs(shown));
+}
+
+#[test]
+fn limits_hear_of_what_is_unbounded_and_of_windows_that_merge() {
+    let pipeline =
+        windowed_group("sessions").unbounded("pairs").unbounded("groups").par_do("Map", "start", &["mapped"]);
+    let found = requirements(&pipeline.validated());
+    let under = |row: Row| format!("{:?}", found.iter().find(|(needed, _)| *needed == row).expect("a need").1);
+    insta::assert_snapshot!(under(Row::GroupByKey), @r#"{"Group": {Unbounded, MergingWindows}}"#);
+    insta::assert_snapshot!(under(Row::ParDo), @r#"{"Map": {}, "Pair": {Unbounded}}"#);
+}
+
+/// Each row that features.toml calls `checked` is looked for somewhere here, and no other is.
+#[test]
+fn every_row_that_a_check_can_see_is_looked_for() {
+    let sources = [
+        include_str!("../requirements.rs"),
+        include_str!("environment.rs"),
+        include_str!("par_do.rs"),
+        include_str!("windowing.rs"),
+    ]
+    .concat();
+    let looked_for = |row: Row| {
+        let name = format!("Row::{row:?}");
+        sources.match_indices(&name).any(|(at, _)| !sources[at + name.len()..].starts_with(char::is_alphanumeric))
+    };
+    for &row in Row::ALL {
+        assert_eq!(looked_for(row), row.feature().checked, "{row}");
+    }
 }
