@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod logs;
+pub(crate) mod matrix;
 pub(crate) mod metrics;
 pub(crate) mod run;
 pub(crate) mod serve;
