@@ -96,12 +96,12 @@ fn the_table_lines_up() {
                                          direct         micro-batch    continuous
     What is being computed?
       par-do                             yes?           yes?           yes?
-      group-by-key                       yes?           yes?           yes?
+      group-by-key                       partial? [1]   partial? [1]   partial? [1]
       flatten                            yes?           yes?           yes?
       combine                            yes?           yes?           yes?
       composite-transforms               yes?           yes?           yes?
       side-inputs                        yes?           yes?           yes?
-      source-api                         partial? [1]   partial? [1]   partial? [1]
+      source-api                         partial? [2]   partial? [2]   partial? [2]
       metrics                            yes?           yes?           yes?
       stateful-processing                yes?           yes?           yes?
     Bounded Splittable DoFn Support Status
