@@ -67,11 +67,10 @@ impl FlowSchedule {
 impl Schedule for FlowSchedule {
     fn pick(&mut self, ready: &[ReadyStage<'_>], _now: ProcessingTime) -> Option<Pick> {
         let chosen = ready.iter().max_by_key(|ready| (ready.stage.depth, std::cmp::Reverse(ready.stage.id)))?;
-        let workers = u64::from(chosen.slots_total.max(1));
         Some(Pick {
             stage: chosen.stage.id,
-            lanes_max: chosen.lanes.div_ceil(workers as usize).max(1),
-            elements_max: self.elements_max(chosen.stage.id).min(chosen.elements.div_ceil(workers)).max(1),
+            lanes_max: chosen.share_of_lanes(),
+            elements_max: self.elements_max(chosen.stage.id).min(chosen.share()).max(1),
             bytes_max: BUNDLE_BYTES_MAX,
         })
     }

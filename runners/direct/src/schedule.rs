@@ -60,13 +60,11 @@ impl Schedule for EagerSchedule {
             }
             None => ready.iter().max_by_key(|ready| (ready.stage.depth, std::cmp::Reverse(ready.stage.id))),
         }?;
-        let workers = u64::from(chosen.slots_total.max(1));
-        // A source's elements are few and long: more pieces than workers keep all of them busy to the end.
-        let pieces = if chosen.stage.splittable && workers > 1 { workers * 4 } else { workers };
+        let elements = if chosen.stage.splittable { chosen.share_of_source() } else { chosen.share() };
         Some(Pick {
             stage: chosen.stage.id,
-            lanes_max: chosen.lanes.div_ceil(workers as usize).max(1),
-            elements_max: chosen.elements.div_ceil(pieces).clamp(1, self.options.bundle_elements_max),
+            lanes_max: chosen.share_of_lanes(),
+            elements_max: elements.min(self.options.bundle_elements_max),
             bytes_max: self.options.bundle_bytes_max,
         })
     }

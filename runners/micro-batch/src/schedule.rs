@@ -48,13 +48,11 @@ impl Schedule for RoundSchedule {
             .iter()
             .filter(|ready| ready.stage.depth <= ready.active_depth)
             .min_by_key(|ready| (ready.stage.depth, ready.stage.id))?;
-        let workers = u64::from(chosen.slots_total.max(1));
-        // A source's elements are few and long: more pieces than workers keep all of them busy to the end.
-        let pieces = if chosen.stage.splittable && workers > 1 { workers * 4 } else { workers };
+        let elements = if chosen.stage.splittable { chosen.share_of_source() } else { chosen.share() };
         Some(Pick {
             stage: chosen.stage.id,
-            lanes_max: chosen.lanes.div_ceil(workers as usize).max(1),
-            elements_max: chosen.elements.div_ceil(pieces).max(1),
+            lanes_max: chosen.share_of_lanes(),
+            elements_max: elements,
             bytes_max: self.options.bundle_bytes_max,
         })
     }

@@ -28,6 +28,29 @@ pub struct ReadyStage<'a> {
     pub active_depth: u32,
 }
 
+impl ReadyStage<'_> {
+    /// How many elements each bundle gets when what is there is shared out evenly among the slots that are free.
+    /// Sharing it among all slots instead would leave less and less each time, down to single elements.
+    pub fn share(&self) -> u64 {
+        self.elements.div_ceil(u64::from(self.slots.max(1))).max(1)
+    }
+
+    /// How many lanes each bundle gets.
+    pub fn share_of_lanes(&self) -> usize {
+        self.lanes.div_ceil(self.slots.max(1) as usize).max(1)
+    }
+
+    /// The same for a source, whose elements are few and long: more pieces than workers keep all of them busy to the
+    /// end. One worker alone takes all at once.
+    pub fn share_of_source(&self) -> u64 {
+        let pieces = if self.slots_total > 1 { u64::from(self.slots_total) * SOURCE_PIECES } else { 1 };
+        self.elements.div_ceil(pieces).max(1)
+    }
+}
+
+/// Into how many pieces a source is cut for each worker.
+const SOURCE_PIECES: u64 = 4;
+
 /// What a schedule wants to run next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pick {
