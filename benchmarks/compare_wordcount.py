@@ -12,7 +12,6 @@ all runners in turn, so that a machine that slows down slows all of them. A runn
 import argparse
 import collections
 import contextlib
-import json
 import pathlib
 import random
 import re
@@ -69,12 +68,10 @@ def job_options(port, environment):
 LOOPBACK = ["--environment_type=LOOPBACK"]
 
 
-def process_environment():
+def process_environment(program):
     """Workers as processes, with the interpreter that runs this."""
-    path = f"{pathlib.Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    worker = str(bench.ROOT / "examples" / "python" / "worker.py")
-    config = json.dumps({"command": worker, "env": {"PATH": path}})
-    return ["--environment_type=PROCESS", f"--environment_config={config}"]
+    config = subprocess.check_output([program, "worker-command", "python", "--python", sys.executable], text=True)
+    return ["--environment_type=PROCESS", f"--environment_config={config.strip()}"]
 
 
 @contextlib.contextmanager
@@ -85,11 +82,13 @@ def contenders(names, program):
         for name in names:
             if name == "purlin run":
                 found[name] = ([program, "run", "--"], [])
+            elif name == "purlin run, one worker":
+                found[name] = ([program, "run", "--workers", "1", "--"], [])
             elif name == "purlin serve, LOOPBACK":
                 found[name] = ([], job_options(servers.enter_context(bench.purlin_server(program)), LOOPBACK))
             elif name == "purlin serve, PROCESS":
                 port = servers.enter_context(bench.purlin_server(program))
-                found[name] = ([], job_options(port, process_environment()))
+                found[name] = ([], job_options(port, process_environment(program)))
             elif name == "FnApiRunner":
                 found[name] = ([], ["--runner=FnApiRunner"])
             elif name == "Prism":
@@ -100,7 +99,7 @@ def contenders(names, program):
         yield found
 
 
-NAMES = ["purlin run", "purlin serve, LOOPBACK", "purlin serve, PROCESS", "FnApiRunner", "Prism", "Prism, running"]
+NAMES = ["purlin run", "purlin run, one worker", "purlin serve, LOOPBACK", "purlin serve, PROCESS", "FnApiRunner", "Prism", "Prism, running"]
 
 
 def run(command, log):

@@ -15,6 +15,7 @@ mod pipeline_file;
 mod sdk;
 mod size;
 mod terminal;
+mod worker_boot;
 
 use clap::{Parser, Subcommand};
 
@@ -43,9 +44,14 @@ enum Command {
     Metrics(commands::metrics::Metrics),
     Cancel(commands::cancel::Cancel),
     Doctor(commands::doctor::Doctor),
+    WorkerCommand(commands::worker_command::WorkerCommand),
 }
 
 fn main() -> std::process::ExitCode {
+    // Servers call this program to become a worker, as they call the boot programs of containers.
+    if let Some(boot) = worker_boot::Boot::asked_for() {
+        return boot.run();
+    }
     // clap itself ends with 2 on wrong usage and 0 on --help and --version.
     let arguments = Arguments::parse();
     let result = match arguments.command {
@@ -59,6 +65,7 @@ fn main() -> std::process::ExitCode {
         Command::Metrics(metrics) => metrics.execute(),
         Command::Cancel(cancel) => cancel.execute(),
         Command::Doctor(doctor) => doctor.execute(),
+        Command::WorkerCommand(worker_command) => worker_command.execute(),
     };
     match result {
         Ok(code) => code.into(),

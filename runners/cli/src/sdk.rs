@@ -128,6 +128,11 @@ pub(crate) fn with_flags(command: &[String], sdk: Sdk, endpoint: &str) -> Vec<St
     command
 }
 
+/// Whether the user says where workers shall run.
+pub(crate) fn names_environment(command: &[String]) -> bool {
+    ["environment_type", "environment_config"].iter().any(|name| is_given(command, name, ""))
+}
+
 fn is_given(command: &[String], name: &str, value: &str) -> bool {
     let spellings = [format!("--{name}"), format!("-{name}")];
     command.iter().any(|word| {

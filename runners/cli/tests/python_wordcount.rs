@@ -72,14 +72,12 @@ fn beams_own_against_a_server_with_loopback() {
 #[test]
 fn beams_own_against_a_server_with_processes() {
     let server = Server::start();
-    let environment = python().parent().expect("an interpreter stands in a folder").to_owned();
-    let config = serde_json::json!({
-        "command": root().join("examples/python/worker.py"),
-        "env": { "PATH": format!("{}:/usr/local/bin:/usr/bin:/bin", environment.display()) },
-    });
+    let mut command = purlin();
+    command.args(["worker-command", "python", "--python"]).arg(python());
+    let config = finish(command).well().stdout;
     let mut options = server.options();
     options.push("--environment_type=PROCESS".to_owned());
-    options.push(format!("--environment_config={config}"));
+    options.push(format!("--environment_config={}", config.trim()));
     check(directly(), &BEAMS_OWN, options, word_characters);
 }
 

@@ -1,5 +1,6 @@
 //! The bounds of the Fn API, each with a name.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What gRPC clients can send in one message: 2 GiB − 1.
@@ -12,13 +13,34 @@ pub struct FnApiConfig {
     pub message_size_max: usize,
     /// Whether jobs may have commands of theirs started as workers on this machine.
     pub process_environments: bool,
+    /// Whether, and how, programs that submit with LOOPBACK get more processes.
+    pub more_python: Option<MorePython>,
 }
 
 impl Default for FnApiConfig {
     fn default() -> Self {
-        Self { message_size_max: MESSAGE_SIZE_MAX, process_environments: true }
+        Self { message_size_max: MESSAGE_SIZE_MAX, process_environments: true, more_python: None }
     }
 }
+
+/// More processes of a Python program that submits with LOOPBACK: its own worker is ready at once, but all threads of
+/// one interpreter share one lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MorePython {
+    /// What becomes a worker when it is called as the boot programs of SDK containers are, with [`WORKER_PYTHON`] and
+    /// [`WORKER_FOLDER`] in its environment.
+    pub boot: PathBuf,
+    /// How long an environment must have been busy until it gets more. A short job is over before they are up.
+    pub after: Duration,
+    /// Whether what they print goes to the standard output of this process, as that of the program's own worker does.
+    pub echo: bool,
+}
+
+/// Names the interpreter to a boot program.
+pub const WORKER_PYTHON: &str = "PURLIN_WORKER_PYTHON";
+
+/// Names the working directory to a boot program.
+pub const WORKER_FOLDER: &str = "PURLIN_WORKER_FOLDER";
 
 /// How patient a server is with workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use crate::environment::{Chosen, EnvironmentLauncher};
 use crate::hub::FnApi;
 use crate::job::JobContext;
+use crate::more_workers::MoreWorkers;
 use crate::pool::Pool;
 use crate::process_bundle::{BundleRun, NeverBegan, RunningInWorker};
 use crate::supervise::supervise;
@@ -21,6 +22,8 @@ pub(crate) struct FnApiExecutor {
     launcher: Arc<dyn EnvironmentLauncher>,
     /// How many workers are kept alive.
     workers: usize,
+    /// What is added beside them when they are busy for long.
+    more: Option<MoreWorkers>,
 }
 
 impl FnApiExecutor {
@@ -33,7 +36,9 @@ impl FnApiExecutor {
             (false, true) => (bundles, 1),
             (false, false) => (1, 1),
         };
-        Self { pool: Pool::new(hub, job, env, slots_each), launcher: chosen.launcher, workers }
+        let more = hub.config.more_python.clone().zip(chosen.program_port);
+        let more = more.map(|(python, port)| MoreWorkers { python, port, count: bundles.saturating_sub(workers) });
+        Self { pool: Pool::new(hub, job, env, slots_each), launcher: chosen.launcher, workers, more }
     }
 }
 
@@ -45,6 +50,9 @@ impl BundleExecutor for FnApiExecutor {
         for _ in 0..self.workers {
             let tending = self.pool.hub.tend();
             tokio::spawn(supervise(self.pool.clone(), self.launcher.clone(), reporter.clone(), tending));
+        }
+        if let Some(more) = self.more.clone().filter(|more| more.count > 0) {
+            tokio::spawn(more.add(self.pool.clone(), reporter.clone(), self.pool.hub.tend()));
         }
     }
 

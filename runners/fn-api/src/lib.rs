@@ -7,7 +7,8 @@
 //! ```
 //! One file per gRPC service decodes and passes on: `control`, `data`, `state`, `logging`, `provision`,
 //! `artifact::retrieval`. What they pass on to: `worker` joins the streams of one worker by its id, `process_bundle`
-//! is the life of one bundle, `pool` hands bundles to workers, `supervise` keeps workers alive.
+//! is the life of one bundle, `pool` hands bundles to workers, `supervise` keeps workers alive, `more_workers` adds
+//! processes beside the worker of a program that brought only one.
 //!
 //! Knows no watermarks, no lanes and no schedule: a bundle comes with its input and goes with its result.
 #![warn(missing_docs)]
@@ -27,6 +28,7 @@ mod lock;
 mod logging;
 mod metadata;
 mod monitoring;
+mod more_workers;
 mod pool;
 mod process_bundle;
 mod progress;
@@ -39,7 +41,7 @@ mod timers;
 mod worker;
 
 pub use artifact::{parse_staged_artifact, staged_artifact};
-pub use config::{FnApiConfig, MESSAGE_SIZE_MAX, WorkerLimits};
+pub use config::{FnApiConfig, MESSAGE_SIZE_MAX, MorePython, WORKER_FOLDER, WORKER_PYTHON, WorkerLimits};
 pub use environment::EnvironmentProblem;
 pub use hub::{FnApi, FnApiError};
 pub use job::FnApiJob;

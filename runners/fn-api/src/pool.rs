@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use purlin_backend::Reporter;
+use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::action::BundleId;
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
 use purlin_model::ids::EnvironmentId;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::FnApi;
@@ -39,6 +40,10 @@ pub(crate) struct Pool {
     losses: AtomicU32,
     /// Cancelled when the job lets its workers go.
     pub(crate) stop: CancellationToken,
+    /// Cancelled when the workers that were added are to leave; at the latest with `stop`.
+    pub(crate) stop_extra: CancellationToken,
+    /// Hears when a bundle is given to a worker.
+    busy: Notify,
     launched: OnceLock<Launched>,
 }
 
@@ -60,6 +65,7 @@ struct Members {
 
 impl Pool {
     pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, slots_each: usize) -> Arc<Self> {
+        let stop = CancellationToken::new();
         Arc::new(Self {
             hub: hub.clone(),
             job: job.clone(),
@@ -68,7 +74,9 @@ impl Pool {
             slots_each,
             members: Mutex::default(),
             losses: AtomicU32::new(0),
-            stop: CancellationToken::new(),
+            stop_extra: stop.child_token(),
+            stop,
+            busy: Notify::new(),
             launched: OnceLock::new(),
         })
     }
@@ -132,7 +140,10 @@ impl Pool {
                 members.waiting.retain(|run| run.is_live());
                 let free = members.workers.iter().map(|worker| (worker.load(), worker));
                 // The least loaded; among equals the one that was there first, whose caches are warm.
-                let free = free.filter(|(load, _)| *load < self.slots_each).min_by_key(|(load, _)| *load);
+                let free = free.filter(|(load, worker)| {
+                    *load < self.slots_each && !(worker.is_extra && self.stop_extra.is_cancelled())
+                });
+                let free = free.min_by_key(|(load, _)| *load);
                 let Some(worker) = free.map(|(_, worker)| worker.clone()) else { return };
                 let Some(run) = members.waiting.pop_front() else { return };
                 run.run_in(&worker);
@@ -141,6 +152,7 @@ impl Pool {
             };
             match (next, self.launched.get()) {
                 (Ok((run, elements)), Some(launched)) => {
+                    self.busy.notify_one();
                     let message_size_max = self.hub.config.message_size_max;
                     launched.runtime.spawn_blocking(move || feed(&run, &elements, message_size_max));
                 }
@@ -148,6 +160,31 @@ impl Pool {
                 (Err((run, why)), _) => run.fail(why),
             }
         }
+    }
+
+    /// Ends when a worker has something to do.
+    pub(crate) async fn busy(&self) {
+        while lock(&self.members).workers.iter().all(|worker| worker.load() == 0) {
+            self.busy.notified().await;
+        }
+    }
+
+    /// User code failed in a worker that was added, which need not mean that it fails where the user runs it: a module
+    /// may not be found there, or something that the program did to itself be missing. All such workers leave, and the
+    /// bundle goes to one of the environment's own.
+    pub(crate) fn extra_failed(&self, stage: &str, error: &str) -> Failure {
+        if !self.stop_extra.is_cancelled() {
+            self.stop_extra.cancel();
+            if let Some(reporter) = self.reporter() {
+                let last = error.trim_end().lines().last().unwrap_or_default();
+                let text = format!(
+                    "stage `{stage}` failed in a process that Purlin started beside your program ({last}); it runs \
+                     again inside your program, as all else of this job does from now on"
+                );
+                reporter.message(JobMessage::now(Importance::Basic, text));
+            }
+        }
+        Failure::WorkerLost(format!("stage `{stage}` failed in a worker that was added: {error}"))
     }
 
     /// A bundle has finished well, so that its workers are no hopeless case.

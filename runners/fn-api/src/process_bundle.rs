@@ -181,7 +181,7 @@ impl BundleRun {
     pub(crate) fn on_response(&self, response: fnpb::InstructionResponse) {
         // A failed answer of the Go SDK carries a dummy beside the error, so the error is looked at first.
         if !response.error.is_empty() {
-            self.fail(Failure::User(response.error));
+            self.fail(self.user_failure(response.error));
             return;
         }
         let Some(Response::ProcessBundle(mut answer)) = response.response else {
@@ -195,6 +195,13 @@ impl BundleRun {
         embedded.timers.iter().for_each(|timers| self.take_timers(timers));
         embedded.data.iter().for_each(|data| self.take_data(data));
         self.try_finish();
+    }
+
+    fn user_failure(&self, error: String) -> Failure {
+        match (self.worker(), self.pool.upgrade()) {
+            (Some(worker), Some(pool)) if worker.is_extra => pool.extra_failed(&self.stage.name, &error),
+            _ => Failure::User(error),
+        }
     }
 
     /// Elements of one sink.

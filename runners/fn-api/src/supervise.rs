@@ -5,13 +5,15 @@
 //!      └─no──────┴─► broken: the job ends                └─ too many in a row ─► broken
 //!   stop, at any time ─► finalized? ─► told to leave ─► gone
 //! ```
+//! A worker that was added to those of the environment is not started again, and the job goes on without it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use purlin_backend::Reporter;
+use purlin_backend::{Importance, JobMessage, Reporter};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::environment::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
 use crate::hub::Tending;
@@ -22,9 +24,9 @@ use crate::worker::{Phase, Worker};
 enum End {
     /// The job let it go.
     Stopped,
-    /// It was lost.
-    Lost,
-    /// The job must end, for this reason.
+    /// It was lost, for this reason.
+    Lost(String),
+    /// It never was one, for this reason.
     Broken(String),
 }
 
@@ -36,28 +38,58 @@ pub(crate) async fn supervise(
     _tending: Tending,
 ) {
     loop {
-        let worker = Worker::expect(&pool.hub, &pool, &reporter);
-        let end = live(&pool, &*launcher, &worker).await;
+        let worker = Worker::expect(&pool.hub, &pool, &reporter, false);
+        let end = live(&pool, &*launcher, &worker, &pool.stop).await;
         worker.dismiss();
         match end {
             End::Stopped => return,
-            End::Lost => {}
+            End::Lost(why) => {
+                let losses = pool.count_loss();
+                if losses >= pool.hub.limits.losses_max {
+                    return pool.broken(format!(
+                        "{losses} workers in a row were lost before one of them finished a bundle; the last: {why}"
+                    ));
+                }
+                tracing::warn!(worker = %worker.id, job = %pool.job.job.job_id, why, "starting another worker");
+            }
             End::Broken(why) => return pool.broken(why),
         }
     }
 }
 
-async fn live(pool: &Pool, launcher: &dyn EnvironmentLauncher, worker: &Arc<Worker>) -> End {
+/// Ends when a worker that was added is gone. The job does without it.
+pub(crate) async fn supervise_extra(
+    pool: Arc<Pool>,
+    launcher: Arc<dyn EnvironmentLauncher>,
+    reporter: Reporter,
+    _tending: Tending,
+) {
+    let worker = Worker::expect(&pool.hub, &pool, &reporter, true);
+    let end = live(&pool, &*launcher, &worker, &pool.stop_extra).await;
+    worker.dismiss();
+    if let End::Lost(why) | End::Broken(why) = end {
+        let text = format!("the job goes on with one worker less: {why}");
+        tracing::warn!(worker = %worker.id, job = %pool.job.job.job_id, "{text}");
+        reporter.message(JobMessage::now(Importance::Basic, text));
+    }
+}
+
+async fn live(
+    pool: &Pool,
+    launcher: &dyn EnvironmentLauncher,
+    worker: &Arc<Worker>,
+    stopped: &CancellationToken,
+) -> End {
     let limits = pool.hub.limits;
     let place = || format!("environment `{}` ({})", pool.environment, launcher.description());
-    let mut launched = match launch(pool, launcher, worker).await {
+    let mut launched = match launch(pool, launcher, worker, stopped).await {
         None => return End::Stopped,
         Some(Err(error)) => return End::Broken(format!("cannot start a worker of {}: {error}", place())),
         Some(Ok(launched)) => launched,
     };
     let mut phase = worker.phase();
     tokio::select! {
-        () = pool.stop.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
+        () = stopped.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
         connected = timeout(limits.connect_timeout, connected(&mut phase)) => {
             if connected.is_err() {
                 let words = launched.last_words().await;
@@ -77,7 +109,13 @@ async fn live(pool: &Pool, launcher: &dyn EnvironmentLauncher, worker: &Arc<Work
         }
     }
     let why = tokio::select! {
-        () = pool.stop.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
+        () = stopped.cancelled() => {
+            if !pool.stop.is_cancelled() {
+                // The job goes on, and somebody else must take over what it works on.
+                worker.fail_bundles(&format!("worker `{}` was let go", worker.id));
+            }
+            return stop(worker, launched, limits.stop_timeout).await;
+        }
         why = lost(&mut phase) => why,
         _ = launched.ended() => "its process ended".to_owned(),
     };
@@ -86,12 +124,7 @@ async fn live(pool: &Pool, launcher: &dyn EnvironmentLauncher, worker: &Arc<Work
     let why = format!("a worker of {} was lost: {why}{words}", place());
     worker.fail_bundles(&why);
     stop(worker, launched, limits.stop_timeout).await;
-    let losses = pool.count_loss();
-    if losses < limits.losses_max {
-        tracing::warn!(worker = %worker.id, job = %pool.job.job.job_id, why, "starting another worker");
-        return End::Lost;
-    }
-    End::Broken(format!("{losses} workers in a row were lost before one of them finished a bundle; the last: {why}"))
+    End::Lost(why)
 }
 
 /// `None` if the job let its workers go meanwhile. A launch that has begun is ended by stopping what it launched.
@@ -99,6 +132,7 @@ async fn launch(
     pool: &Pool,
     launcher: &dyn EnvironmentLauncher,
     worker: &Arc<Worker>,
+    stopped: &CancellationToken,
 ) -> Option<Result<Box<dyn LaunchedWorker>, LaunchError>> {
     let limits = pool.hub.limits;
     let place = WorkerPlace {
@@ -111,7 +145,7 @@ async fn launch(
     let mut launching = launcher.launch(place);
     tokio::select! {
         launched = &mut launching => return Some(launched),
-        () = pool.stop.cancelled() => {}
+        () = stopped.cancelled() => {}
     }
     if let Ok(Ok(launched)) = timeout(limits.stop_timeout, launching).await {
         stop(worker, launched, limits.stop_timeout).await;

@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) job: Arc<JobContext>,
     pub(crate) environment: EnvironmentId,
+    /// Whether it was added beside the environment's own workers: what fails in it may succeed in those.
+    pub(crate) is_extra: bool,
     pub(crate) reporter: Reporter,
     hub: Arc<FnApi>,
     pool: Weak<Pool>,
@@ -108,11 +110,12 @@ pub(crate) struct DataConnection {
 
 impl Worker {
     /// A worker that may connect from now on.
-    pub(crate) fn expect(hub: &Arc<FnApi>, pool: &Arc<Pool>, reporter: &Reporter) -> Arc<Self> {
+    pub(crate) fn expect(hub: &Arc<FnApi>, pool: &Arc<Pool>, reporter: &Reporter, is_extra: bool) -> Arc<Self> {
         let worker = Arc::new(Self {
             id: hub.ids.worker(),
             job: pool.job.clone(),
             environment: pool.environment.clone(),
+            is_extra,
             reporter: reporter.clone(),
             hub: hub.clone(),
             pool: Arc::downgrade(pool),

@@ -51,7 +51,7 @@ pub use get_message_stream::HISTORY_ONLY;
 pub use job::Job;
 pub use listener::ListenError;
 pub use log::{JobLog, LogEntry, LogItem, LogReader};
-pub use options::{RUNNER_OPTION, RunnerChoiceError};
+pub use options::{RUNNER_OPTION, RunnerChoiceError, struct_to_json};
 pub use prepare::{CheckError, Checked, check};
 pub use server::{Server, ServerError};
 pub use state::JobState;

@@ -17,21 +17,31 @@ pub(crate) const RUNNER_SPEC: OptionSpec = OptionSpec {
     default: None,
 };
 
+/// Up to here every whole number is exact.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// The options as the runners read them.
 pub(crate) fn from_wire(options: &prost_types::Struct) -> JobOptions {
     JobOptions::from_wire(options.fields.iter().map(|(key, value)| (key.clone(), to_json(value))))
+}
+
+/// A map of options, or any other message of this kind, as JSON.
+pub fn struct_to_json(fields: &prost_types::Struct) -> Value {
+    Value::Object(fields.fields.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
 }
 
 /// As deep as the decoder of messages goes, which bounds it.
 fn to_json(value: &prost_types::Value) -> Value {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
+        // JSON's readers tell whole numbers from others, and this message does not.
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < WHOLE_MAX => {
+            Value::from(*number as i64)
+        }
         Some(Kind::NumberValue(number)) => serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number),
         Some(Kind::StringValue(text)) => Value::String(text.clone()),
         Some(Kind::BoolValue(flag)) => Value::Bool(*flag),
-        Some(Kind::StructValue(fields)) => {
-            Value::Object(fields.fields.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
-        }
+        Some(Kind::StructValue(fields)) => struct_to_json(fields),
         Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(to_json).collect()),
     }
 }

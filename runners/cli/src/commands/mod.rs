@@ -10,3 +10,4 @@ pub(crate) mod matrix;
 pub(crate) mod metrics;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod worker_command;

@@ -9,6 +9,7 @@
 mod external;
 mod last_lines;
 mod process;
+mod python_program;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +21,13 @@ use purlin_backend::Reporter;
 use purlin_model::ids::WorkerId;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_environments::environments as urns;
+use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use thiserror::Error;
 
-use crate::config::FnApiConfig;
+use crate::config::{FnApiConfig, MorePython, WORKER_FOLDER, WORKER_PYTHON};
 use external::External;
 use process::Process;
+use python_program::PythonProgram;
 
 /// Starts workers of one environment. Each gets an id under which it must connect.
 pub(crate) trait EnvironmentLauncher: Send + Sync + fmt::Debug {
@@ -105,7 +108,32 @@ pub(crate) struct Chosen {
     pub(crate) capabilities: Vec<String>,
     /// Whether several workers run in parallel. Those of a LOOPBACK pool are threads of one interpreter.
     pub(crate) workers_may_multiply: bool,
+    /// A Python program on this machine of which more may be started: the port that it listens on.
+    pub(crate) program_port: Option<u16>,
 }
+
+/// The port of a pool on this machine whose workers could be Beam's Python SDK: one core is all that they use.
+fn python_on_this_machine(address: &str, capabilities: &[String]) -> Option<u16> {
+    let (host, port) = address.rsplit_once(':')?;
+    let is_near = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|host| host.is_loopback());
+    let is_sdk = capabilities.iter().any(|urn| urn.starts_with(SDK_BASE));
+    let uses_all_cores = capabilities.iter().any(|urn| urn == MULTI_CORE_BUNDLE_PROCESSING);
+    (is_near && is_sdk && !uses_all_cores).then(|| port.parse().ok())?
+}
+
+/// A launcher of more processes of the program that listens on a port, or why there is none. May block.
+pub(crate) fn more_of(port: u16, more: &MorePython) -> Result<Arc<dyn EnvironmentLauncher>, String> {
+    let program = PythonProgram::listening_on(port)?;
+    let boot = more.boot.to_str().ok_or_else(|| format!("the path of {} is no text", more.boot.display()))?;
+    let mut env = program.env;
+    env.insert(WORKER_PYTHON.into(), program.interpreter.into());
+    env.insert(WORKER_FOLDER.into(), program.folder.into());
+    Ok(Arc::new(Process::own(boot.to_owned(), env, more.echo)))
+}
+
+/// How the capability begins by which an SDK tells its version.
+const SDK_BASE: &str = "beam:version:sdk_base:";
 
 /// What the fix of most problems is.
 const ALTERNATIVES: &str =
@@ -129,8 +157,10 @@ pub(crate) fn choose(
             let payload = pb::ExternalPayload::decode(payload).map_err(unreadable)?;
             match payload.endpoint.map(|endpoint| endpoint.url).filter(|url| !url.is_empty()) {
                 Some(address) => {
+                    let program_port =
+                        config.more_python.as_ref().and_then(|_| python_on_this_machine(&address, &capabilities));
                     let launcher = Arc::new(External::new(address, payload.params));
-                    Ok(Chosen { launcher, capabilities, workers_may_multiply: false })
+                    Ok(Chosen { launcher, capabilities, workers_may_multiply: false, program_port })
                 }
                 None => Err(problem(
                     "it is EXTERNAL without the address of a worker pool".to_owned(),
@@ -151,7 +181,7 @@ pub(crate) fn choose(
                 ));
             }
             let launcher = Arc::new(Process::new(payload.command, payload.env));
-            Ok(Chosen { launcher, capabilities, workers_may_multiply: true })
+            Ok(Chosen { launcher, capabilities, workers_may_multiply: true, program_port: None })
         }
         urns::ANYOF => {
             let payload = pb::AnyOfEnvironmentPayload::decode(payload).map_err(unreadable)?;

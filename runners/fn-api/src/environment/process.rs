@@ -7,6 +7,7 @@
 //! Both outputs are read to their ends: a pipe that nobody reads would stop the worker when it is full.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_model::ids::WorkerId;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,15 +29,29 @@ use crate::lock::lock;
 /// How long the output of a process that has ended may take to arrive: a child of it may hold the pipe.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// So much goes into a pipe at once, or not yet: nobody else can write into the middle (`PIPE_BUF` of Linux).
+const ATOMIC_BYTES: usize = 4096;
+
+/// How much of a line is held back until its end has come.
+const ECHO_LINE_MAX: usize = 64 << 10;
+
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     command: String,
-    env: BTreeMap<String, String>,
+    env: BTreeMap<OsString, OsString>,
+    /// Whether its standard output is passed on to ours, too.
+    echo: bool,
 }
 
 impl Process {
     pub(super) fn new(command: String, env: BTreeMap<String, String>) -> Self {
-        Self { command, env }
+        let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { command, env, echo: false }
+    }
+
+    /// The same, for a command of the runner's own.
+    pub(super) fn own(command: String, env: BTreeMap<OsString, OsString>, echo: bool) -> Self {
+        Self { command, env, echo }
     }
 
     fn spawn(&self, place: &WorkerPlace) -> Result<Box<dyn LaunchedWorker>, LaunchError> {
@@ -57,11 +72,18 @@ impl Process {
         let stderr = Arc::new(Mutex::new(LastLines::default()));
         let drained = watch::Sender::new(0);
         let drains = drained.subscribe();
+        let drain = |lines, echo| Drain {
+            lines,
+            worker: place.worker.clone(),
+            reporter: place.reporter.clone(),
+            drained: drained.clone(),
+            echo,
+        };
         if let Some(pipe) = child.stdout.take() {
-            tokio::spawn(drain(pipe, Arc::default(), place.worker.clone(), place.reporter.clone(), drained.clone()));
+            tokio::spawn(drain(Arc::default(), self.echo).run(pipe));
         }
         if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(drain(pipe, stderr.clone(), place.worker.clone(), place.reporter.clone(), drained));
+            tokio::spawn(drain(stderr.clone(), false).run(pipe));
         }
         let (exit, exited) = watch::channel(None);
         tokio::spawn(reap(child, group, exit));
@@ -79,27 +101,65 @@ impl EnvironmentLauncher for Process {
     }
 }
 
-async fn drain(
-    mut pipe: impl AsyncRead + Unpin,
+/// Reads one of a process's outputs to its end.
+struct Drain {
     lines: Arc<Mutex<LastLines>>,
     worker: WorkerId,
     reporter: Reporter,
     drained: watch::Sender<u32>,
-) {
-    let tell = |line: &str| {
-        tracing::debug!(%worker, "{line}");
-        // Prints of the user's code among them, so that they can be seen, but not by default.
-        reporter.message(JobMessage::now(Importance::Detailed, format!("{worker}: {line}")));
-    };
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(length) => lock(&lines).take(&buffer[..length], tell),
+    echo: bool,
+}
+
+impl Drain {
+    async fn run(self, mut pipe: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 16 << 10];
+        let mut begun = Vec::new();
+        loop {
+            match pipe.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => {
+                    lock(&self.lines).take(&buffer[..length], |line| self.tell(line));
+                    if self.echo {
+                        begun.extend_from_slice(&buffer[..length]);
+                        pass_on_lines(&mut begun).await;
+                    }
+                }
+            }
         }
+        lock(&self.lines).finish(|line| self.tell(line));
+        pass_on(&begun).await;
+        self.drained.send_modify(|count| *count += 1);
     }
-    lock(&lines).finish(tell);
-    drained.send_modify(|count| *count += 1);
+
+    fn tell(&self, line: &str) {
+        tracing::debug!(worker = %self.worker, "{line}");
+        // Prints of the user's code among them, so that they can be seen, but not by default.
+        self.reporter.message(JobMessage::now(Importance::Detailed, format!("{}: {line}", self.worker)));
+    }
+}
+
+/// Whole lines, between which the program itself may write; a very long one goes as it comes.
+async fn pass_on_lines(begun: &mut Vec<u8>) {
+    let is_end = |byte: &u8| *byte == b'\n';
+    while let Some(end) =
+        begun[..begun.len().min(ATOMIC_BYTES)].iter().rposition(is_end).or_else(|| begun.iter().position(is_end))
+    {
+        pass_on(&begun[..=end]).await;
+        begun.drain(..=end);
+    }
+    if begun.len() > ECHO_LINE_MAX {
+        pass_on(begun).await;
+        begun.clear();
+    }
+}
+
+/// Whoever reads our output makes the process wait, as if it wrote there itself.
+async fn pass_on(bytes: &[u8]) {
+    let mut output = tokio::io::stdout();
+    // An error means that nobody reads it.
+    if !bytes.is_empty() && output.write_all(bytes).await.is_ok() {
+        let _ = output.flush().await;
+    }
 }
 
 /// Waits for the end of the process, and ends what it may have left in its group.
@@ -133,14 +193,18 @@ impl ProcessWorker {
         }
     }
 
+    /// What it wrote last may still be on its way when it has exited. If time runs out, what has come must do.
+    async fn heard_out(&mut self) {
+        let _ = timeout(OUTPUT_PATIENCE, self.drains.wait_for(|drains| *drains == 2)).await;
+    }
+
     fn has_exited(&self) -> bool {
         self.exited.borrow().is_some()
     }
 
     async fn words(&mut self) -> String {
         if self.has_exited() {
-            // What it wrote last may still be on its way. If time runs out, what has come must do.
-            let _ = timeout(OUTPUT_PATIENCE, self.drains.wait_for(|drains| *drains == 2)).await;
+            self.heard_out().await;
         }
         let stderr = lock(&self.stderr);
         let lines: Vec<_> = stderr.lines().collect();
@@ -178,18 +242,21 @@ impl LaunchedWorker for ProcessWorker {
     ) -> BoxFuture<'static, ()> {
         async move {
             // Who was connected leaves when the control stream ends; who was not does not know that he should.
-            if close_control() && timeout(patience, self.exit()).await.is_ok() {
-                return;
-            }
+            let mut left = close_control() && timeout(patience, self.exit()).await.is_ok();
             for next in [Signal::TERM, Signal::KILL] {
+                if left {
+                    break;
+                }
                 if !self.has_exited() {
                     signal(self.group, next);
                 }
-                if timeout(patience, self.exit()).await.is_ok() {
-                    return;
-                }
+                left = timeout(patience, self.exit()).await.is_ok();
             }
-            tracing::warn!(group = ?self.group, "a worker's process does not end, although it was killed");
+            if left {
+                self.heard_out().await;
+            } else {
+                tracing::warn!(group = ?self.group, "a worker's process does not end, although it was killed");
+            }
         }
         .boxed()
     }

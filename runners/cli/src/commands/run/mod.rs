@@ -9,7 +9,10 @@
 mod display;
 mod program;
 
+use std::time::Duration;
+
 use clap::Args;
+use purlin_fn_api::MorePython;
 use purlin_job_server::{Server, ServerConfig};
 use tokio::sync::mpsc;
 
@@ -21,6 +24,9 @@ use crate::sdk::{self, Sdk};
 
 use display::Display;
 use program::{Ended, Program};
+
+/// A worker takes most of a second to import Beam: for work that would be done by then, more of them are a waste.
+const MORE_PYTHON_AFTER: Duration = Duration::from_secs(1);
 
 /// Run a program that submits pipelines, against a server of its own.
 ///
@@ -35,6 +41,10 @@ pub(crate) struct Run {
     /// Whose flags COMMAND takes; told from COMMAND if it is not given.
     #[arg(long, value_enum)]
     sdk: Option<Sdk>,
+    /// How many workers each environment of a job gets at most; the cores, if it is not given. A Python program whose job
+    /// takes longer than a second gets more processes beside its own, up to this number: with 1 it gets none.
+    #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
     /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
     #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String,
@@ -64,7 +74,14 @@ impl Execute for Run {
             .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
         let ended = runtime.block_on(async {
             let (observer, jobs) = mpsc::unbounded_channel();
-            let config = ServerConfig { observer: Some(observer), ..ServerConfig::new(registry, self.runner.clone()) };
+            let mut config = ServerConfig {
+                observer: Some(observer),
+                more_python: self.more_python(sdk),
+                ..ServerConfig::new(registry, self.runner.clone())
+            };
+            if let Some(workers) = self.workers {
+                config.workers_max = workers.into();
+            }
             let server = Server::bind(config).await.map_err(Failure::failed)?;
             let endpoint = format!("localhost:{}", server.port());
             let command = sdk::with_flags(&self.command, sdk, &endpoint);
@@ -82,5 +99,15 @@ impl Execute for Run {
             Ended::Program(code) => Exit::Child(code),
             Ended::JobFailed => Exit::Failed,
         })
+    }
+}
+
+impl Run {
+    /// More processes for programs whose worker runs inside them because nobody said otherwise.
+    fn more_python(&self, sdk: Sdk) -> Option<MorePython> {
+        // Without a path to this program there is nothing that could become a worker, and the program has its own.
+        let boot = std::env::current_exe().ok()?;
+        let implied = sdk == Sdk::Python && !sdk::names_environment(&self.command);
+        implied.then_some(MorePython { boot, after: MORE_PYTHON_AFTER, echo: true })
     }
 }
