@@ -301,13 +301,33 @@ pub fn of_runner(runner: &str) -> Option<&'static CapabilitySheet> {
 
 /// The sheets of Purlin's own runners: direct, micro-batch, continuous.
 pub fn own() -> &'static [CapabilitySheet] {
-    static SHEETS: OnceLock<Vec<CapabilitySheet>> = OnceLock::new();
+    own_in_order()
+}
+
+/// What the direct runner declares.
+pub fn direct() -> &'static CapabilitySheet {
+    &own_in_order()[0]
+}
+
+/// What the micro-batch runner declares.
+pub fn micro_batch() -> &'static CapabilitySheet {
+    &own_in_order()[1]
+}
+
+/// What the continuous runner declares.
+pub fn continuous() -> &'static CapabilitySheet {
+    &own_in_order()[2]
+}
+
+fn own_in_order() -> &'static [CapabilitySheet; 3] {
+    static SHEETS: OnceLock<[CapabilitySheet; 3]> = OnceLock::new();
     SHEETS.get_or_init(|| {
-        read_all(&[
+        [
             ("capability-matrix/sheets/direct.toml", include_str!("../sheets/direct.toml")),
             ("capability-matrix/sheets/micro-batch.toml", include_str!("../sheets/micro-batch.toml")),
             ("capability-matrix/sheets/continuous.toml", include_str!("../sheets/continuous.toml")),
-        ])
+        ]
+        .map(|(file, text)| read(file, text))
     })
 }
 
@@ -323,12 +343,11 @@ pub fn others() -> &'static [CapabilitySheet] {
 }
 
 fn read_all(files: &[(&str, &str)]) -> Vec<CapabilitySheet> {
-    let read = |(file, text): &(&str, &str)| CapabilitySheet::parse(file, text);
-    files
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .expect("these sheets are part of this crate, and its tests read them")
+    files.iter().map(|(file, text)| read(file, text)).collect()
+}
+
+fn read(file: &str, text: &str) -> CapabilitySheet {
+    CapabilitySheet::parse(file, text).expect("these sheets are part of this crate, and its tests read them")
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use purlin_capability_matrix::sheet::CapabilitySheet;
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::schedule::Schedule;
 use purlin_plan::{Problems, StageGraph, ValidatedPipeline};
@@ -17,6 +18,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// The options that it takes beside Beam's own.
     fn options(&self) -> &[OptionSpec];
+
+    /// What it does of everything that a pipeline can need. Nothing that it does not declare is ever asked of it.
+    fn sheet(&self) -> &CapabilitySheet;
 
     /// Turns a pipeline into a job that the driver can run.
     ///

@@ -21,4 +21,4 @@ pub use backend::{Backend, BackendError, Job};
 pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
 pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
-pub use registry::{Registry, UnknownRunner};
+pub use registry::{AUTO, Registry, UnknownRunner};

@@ -31,6 +31,58 @@ pub struct OptionSpec {
     pub help: &'static str,
     /// As text; `None` if it has none.
     pub default: Option<&'static str>,
+    /// The least value of a whole number; `None` if all will do.
+    pub least: Option<i64>,
+}
+
+impl OptionSpec {
+    /// Its value as a whole number, within its range.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn integer(&self, options: &JobOptions) -> Result<Option<i64>, OptionError> {
+        let value = options.integer(self.name)?;
+        match (value, self.least) {
+            (Some(value), Some(least)) if value < least => {
+                Err(OptionError::new(self.name, &format!("a whole number of at least {least}"), &value.into()))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// What is wrong with the value that a job gives, if it gives any.
+    ///
+    /// # Errors
+    /// What it must be, and is not.
+    pub fn check(&self, options: &JobOptions) -> Result<(), OptionError> {
+        match self.kind {
+            OptionKind::Integer => self.integer(options).map(drop),
+            OptionKind::Boolean => options.boolean(self.name).map(drop),
+            OptionKind::String => options.string(self.name).map(drop),
+            OptionKind::Number => match options.get(self.name) {
+                None | Some(Value::Number(_)) => Ok(()),
+                Some(Value::String(text)) if text.trim().parse::<f64>().is_ok() => Ok(()),
+                Some(other) => Err(OptionError::new(self.name, "a number", other)),
+            },
+            OptionKind::Array => match options.get(self.name) {
+                None | Some(Value::Array(_)) => Ok(()),
+                Some(other) => Err(OptionError::new(self.name, "a list of texts", other)),
+            },
+        }
+    }
+
+    /// Whether a job says something of it that does not go without saying. SDKs send the defaults that they were told.
+    pub fn is_set(&self, options: &JobOptions) -> bool {
+        let Some(value) = options.get(self.name) else { return false };
+        match (self.default, value) {
+            (Some(default), Value::String(text)) => text != default,
+            (Some(default), value) => *value.to_string() != *default,
+            (None, Value::String(text)) => !text.is_empty(),
+            (None, Value::Bool(flag)) => *flag,
+            (None, Value::Array(list)) => !list.is_empty(),
+            (None, _) => true,
+        }
+    }
 }
 
 /// The pipeline options of a job: a map from snake-case names to JSON values.
@@ -121,15 +173,15 @@ pub struct OptionError {
     /// Which option.
     pub name: &'static str,
     /// What it must be.
-    pub expected: &'static str,
+    pub expected: String,
     /// What it is.
     pub found: String,
 }
 
 impl OptionError {
     /// An option that is not what it must be.
-    pub fn new(name: &'static str, expected: &'static str, found: &Value) -> Self {
-        Self { name, expected, found: found.to_string() }
+    pub fn new(name: &'static str, expected: &str, found: &Value) -> Self {
+        Self { name, expected: expected.to_owned(), found: found.to_string() }
     }
 }
 
@@ -152,6 +204,22 @@ mod tests {
         assert_eq!(options.boolean("streaming"), Ok(Some(true)));
         assert_eq!(options.string("none"), Ok(None));
         assert!(options.integer("streaming").is_err());
+    }
+
+    #[test]
+    fn values_are_checked_and_defaults_go_without_saying() {
+        let spec =
+            OptionSpec { name: "slats_max", kind: OptionKind::Integer, help: "", default: Some("64"), least: Some(1) };
+        let told = |value: Value| spec.check(&options(&json!({"slats_max": value}))).map_err(|error| error.to_string());
+        assert_eq!((told(json!(1)), told(json!("7")), told(Value::Null)), (Ok(()), Ok(()), Ok(())));
+        let range = "pipeline option --slats_max must be a whole number of at least 1, but is 0";
+        assert_eq!(told(json!("0")), Err(range.to_owned()));
+        let kind = "pipeline option --slats_max must be a whole number, but is \"many\"";
+        assert_eq!(told(json!("many")), Err(kind.to_owned()));
+        let set = |value: Value| spec.is_set(&options(&json!({"slats_max": value})));
+        assert_eq!((set(json!("64")), set(json!(64)), set(Value::Null), set(json!(65))), (false, false, false, true));
+        let bare = OptionSpec { default: None, ..spec };
+        assert!(bare.is_set(&options(&json!({"slats_max": 0}))));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use crate::backend::Backend;
 
+/// What stands for the choice of a runner, where a runner's name may stand. No runner is called so.
+pub const AUTO: &str = "auto";
+
 /// The runners on offer.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -19,7 +22,7 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a runner; one of the same name is replaced.
+    /// Adds a runner; one of the same name is replaced. The name [`AUTO`] would never be reached.
     #[must_use]
     pub fn with(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backends.insert(backend.name(), backend);
@@ -31,9 +34,18 @@ impl Registry {
     /// # Errors
     /// If there is none, with those that there are.
     pub fn get(&self, name: &str) -> Result<&Arc<dyn Backend>, UnknownRunner> {
-        self.backends
-            .get(name)
-            .ok_or_else(|| UnknownRunner { name: name.to_owned(), known: self.names().collect::<Vec<_>>().join(", ") })
+        self.backends.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.names().chain([AUTO]).collect();
+            UnknownRunner { name: name.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// Whether a job may ask for this runner, or leave the choice to the server.
+    ///
+    /// # Errors
+    /// If it may not, with the names that it may say.
+    pub fn offers(&self, name: &str) -> Result<(), UnknownRunner> {
+        if name == AUTO { Ok(()) } else { self.get(name).map(drop) }
     }
 
     /// All names, in order.

@@ -12,7 +12,7 @@ mod harness;
 use std::process::Command;
 
 use harness::counts::{self, texts};
-use harness::{Server, finish, purlin, python, root, with_python};
+use harness::{Server, finish, pipeline_file, purlin, python, root, with_python};
 
 /// Runs what `program` says, with input and output behind it, and compares what it wrote.
 fn check(mut command: Command, program: &[&str], options: Vec<String>, words: fn(&str) -> Vec<String>) {
@@ -78,7 +78,9 @@ fn beams_own_against_a_server_with_processes() {
     let mut options = server.options();
     options.push("--environment_type=PROCESS".to_owned());
     options.push(format!("--environment_config={}", config.trim()));
-    check(directly(), &BEAMS_OWN, options, word_characters);
+    let leaving = pipeline_file("leaving.py");
+    let program = [leaving.to_str().expect("a path that is text"), BEAMS_OWN[1]];
+    check(directly(), &program, options, word_characters);
 }
 
 #[test]

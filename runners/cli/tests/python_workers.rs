@@ -67,8 +67,8 @@ fn worker_command_makes_processes_for_a_server() {
     command.args(["--folder"]).arg(pipeline_file(""));
     let config = finish(command).well().stdout;
     let folder = tempfile::tempdir().unwrap();
-    let mut command = pipeline("spreading.py");
-    command.arg(folder.path()).arg("2").args(server.options());
+    let mut command = pipeline("leaving.py");
+    command.arg("spreading").arg(folder.path()).arg("2").args(server.options());
     command.args(["--environment_type=PROCESS", &format!("--environment_config={}", config.trim())]);
     finish(command).well();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);

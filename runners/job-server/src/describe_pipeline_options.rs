@@ -32,7 +32,10 @@ fn descriptor(group: &str, option: &OptionSpec) -> jobpb::PipelineOptionDescript
     jobpb::PipelineOptionDescriptor {
         name: option.name.to_owned(),
         r#type: kind.into(),
-        description: option.help.to_owned(),
+        description: match option.least {
+            Some(least) => format!("{} At least {least}.", option.help),
+            None => option.help.to_owned(),
+        },
         default_value: option.default.unwrap_or_default().to_owned(),
         group: group.to_owned(),
     }

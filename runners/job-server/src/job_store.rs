@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use purlin_backend::Importance;
 use purlin_model::ids::JobId;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -86,6 +87,8 @@ pub(crate) struct Begun {
     pub(crate) job: Arc<Job>,
     pub(crate) translated: purlin_backend::Job,
     pub(crate) staged: StagedArtifacts,
+    /// What its user should know before it begins.
+    pub(crate) notes: Vec<(Importance, String)>,
 }
 
 impl JobStore {
@@ -156,7 +159,7 @@ impl JobStore {
         inner.jobs.insert(job_id.clone(), job.clone());
         inner.order.push(job_id);
         self.running.send_modify(|running| *running += 1);
-        Ok(Begun { job, translated, staged })
+        Ok(Begun { job, translated, staged, notes: preparation.notes.clone() })
     }
 
     /// A job has ended, and everything of it is cleaned up: it stays known until too many others have ended after it.

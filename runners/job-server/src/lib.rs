@@ -9,6 +9,7 @@
 //! Does not know how a pipeline is planned or run.
 #![warn(missing_docs)]
 
+mod check;
 mod config;
 mod server;
 
@@ -45,13 +46,13 @@ mod options;
 mod status;
 
 pub use artifacts::FolderError;
+pub use check::{Checked, Refusal, check};
 pub use config::{ArtifactPlace, Limits, LogLimits, MESSAGE_SIZE_MAX, MemoryBudget, Mode, ServerConfig};
 pub use get_job_metrics::monitoring_infos;
 pub use get_message_stream::HISTORY_ONLY;
 pub use job::Job;
 pub use listener::ListenError;
 pub use log::{JobLog, LogEntry, LogItem, LogReader};
-pub use options::{RUNNER_OPTION, RunnerChoiceError, struct_to_json};
-pub use prepare::{CheckError, Checked, check};
+pub use options::{RUNNER_OPTION, RUNNER_SPEC, RunnerChoiceError, struct_to_json};
 pub use server::{Server, ServerError};
 pub use state::JobState;

@@ -9,12 +9,13 @@ use thiserror::Error;
 pub const RUNNER_OPTION: &str = "purlin_runner";
 
 /// How the option that names the runner is described to SDKs.
-pub(crate) const RUNNER_SPEC: OptionSpec = OptionSpec {
+pub const RUNNER_SPEC: OptionSpec = OptionSpec {
     name: RUNNER_OPTION,
     kind: OptionKind::String,
     help: "Which of Purlin's runners runs this job. SDKs that do not pass it on take it as an experiment: \
-           --experiments=purlin_runner=NAME.",
+           --experiments=purlin_runner=NAME. With `auto`, the first that does all that the pipeline needs.",
     default: None,
+    least: None,
 };
 
 /// Up to here every whole number is exact.

@@ -10,10 +10,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use purlin_backend::Importance;
 use purlin_model::ids::EnvironmentId;
 use purlin_proto::pipeline::v1 as pb;
 
 use crate::artifacts::ArtifactLease;
+use crate::check::Checked;
 
 /// The id of a preparation, which is also the token of its artifact staging. Never the id of a job: Python would put a
 /// deadline on streams that are opened with it.
@@ -64,6 +66,8 @@ pub(crate) struct Preparation {
     pub(crate) options: prost_types::Struct,
     /// The runner's name.
     pub(crate) runner: &'static str,
+    /// What its user should know of the choice of the runner, and of its limits.
+    pub(crate) notes: Vec<(Importance, String)>,
     /// What its environments ask to be staged; those that ask for nothing are left out.
     pub(crate) dependencies: BTreeMap<EnvironmentId, Vec<pb::ArtifactInformation>>,
     parts: Mutex<Parts>,
@@ -80,15 +84,15 @@ impl Preparation {
     pub(crate) fn new(
         id: PreparationId,
         name: String,
-        pipeline: Arc<pb::Pipeline>,
         options: prost_types::Struct,
-        runner: &'static str,
         dependencies: BTreeMap<EnvironmentId, Vec<pb::ArtifactInformation>>,
-        job: purlin_backend::Job,
+        checked: Checked,
     ) -> Self {
+        let notes = notes(&checked);
+        let Checked { runner, job, pipeline, .. } = checked;
         let staged = dependencies.is_empty().then(StagedArtifacts::new);
         let parts = Mutex::new(Parts { job: Some(job), staged });
-        Self { id, name, time: SystemTime::now(), pipeline, options, runner, dependencies, parts }
+        Self { id, name, time: SystemTime::now(), pipeline, options, runner, notes, dependencies, parts }
     }
 
     /// Takes what was staged. A client that stages again replaces what it staged before.
@@ -114,4 +118,12 @@ impl Preparation {
         // Each part is whole or gone at every point where a thread could panic.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Limits are told in detail only: of most pipelines they matter nothing, and only the run shows it.
+fn notes(checked: &Checked) -> Vec<(Importance, String)> {
+    let choice = checked.chosen_because.clone().map(|because| (Importance::Basic, because));
+    let limits = !checked.verdict.warnings.is_empty();
+    let limits = limits.then(|| (Importance::Detailed, checked.verdict.to_string()));
+    choice.into_iter().chain(limits).collect()
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_backend::driver::{self, JobEvent, JobRuntime};
-use purlin_backend::{BundleExecutor, Job as Translated};
+use purlin_backend::{BundleExecutor, Job as Translated, JobMessage};
 use purlin_engine::core::action::Outcome;
 use purlin_fn_api::{FnApiError, FnApiJob, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
@@ -25,9 +25,12 @@ use crate::shared::Shared;
 use crate::state::JobState;
 
 pub(crate) fn run(shared: &Arc<Shared>, request: &jobpb::RunJobRequest) -> Result<jobpb::RunJobResponse, Status> {
-    let Begun { job, translated, staged } = shared.store.begin(&request.preparation_id)?;
+    let Begun { job, translated, staged, notes } = shared.store.begin(&request.preparation_id)?;
     tracing::info!(job = %job.id(), name = job.name(), runner = job.runner(), "job begins");
     job.log().enter(JobState::Starting);
+    for (importance, text) in notes {
+        job.log().message(JobMessage::now(importance, text));
+    }
     if let Some(observer) = &shared.config.observer {
         // Whoever watched may have seen enough.
         let _ = observer.send(job.clone());

@@ -76,7 +76,7 @@ impl Server {
     /// # Errors
     /// If the port is taken, the folder cannot be written, or the default runner does not exist.
     pub async fn bind(config: ServerConfig) -> Result<Self, ServerError> {
-        config.registry.get(&config.runner)?;
+        config.registry.offers(&config.runner)?;
         let artifacts: Arc<dyn ArtifactKeeper> = match &config.artifacts {
             ArtifactPlace::Memory => Arc::new(MemoryArtifacts::default()),
             ArtifactPlace::Temporary => Arc::new(FolderArtifacts::temporary()?),

@@ -3,7 +3,6 @@
 //! A status message travels in the trailers, percent-encoded. gRPC's C core, and so Python, begins to drop answers whose
 //! headers exceed 8 KiB, so that a long list of problems has to be cut, with the number of those that were left out.
 
-use purlin_plan::Problems;
 use tonic::{Code, Status};
 
 /// How long a status message may be in its encoded form. The rest of 8 KiB is for other headers.
@@ -15,11 +14,6 @@ const REST_LENGTH_MAX: usize = 100;
 /// A status with this text, cut if it is too long.
 pub(crate) fn refusal(code: Code, text: &str) -> Status {
     Status::new(code, fitting(text.split_inclusive('\n')))
-}
-
-/// A status that lists all problems, or as many as fit.
-pub(crate) fn problems(code: Code, problems: &Problems) -> Status {
-    refusal(code, &problems.to_string())
 }
 
 /// As many of the lines as fit, and the number of the others.
@@ -67,6 +61,8 @@ fn encoded_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use purlin_plan::Problems;
+
     use super::*;
 
     #[test]
@@ -81,7 +77,7 @@ mod tests {
             found.add(format!("Transform{number:05}"), "cannot run", "");
         }
         let found = found.into_result(()).unwrap_err();
-        let status = problems(Code::InvalidArgument, &found);
+        let status = refusal(Code::InvalidArgument, &found.to_string());
         assert!(encoded_length(status.message()) <= ENCODED_LENGTH_MAX);
         assert!(
             status

@@ -277,7 +277,7 @@ async fn what_cannot_run_is_refused_at_prepare_with_all_reasons() {
     let (_server, mut client) = serve(config()).await;
     let nothing = client.prepare(jobpb::PrepareJobRequest::default()).await;
     insta::assert_snapshot!(refused(nothing), @"InvalidArgument: the request holds no pipeline; set `pipeline` in PrepareJobRequest");
-    insta::assert_snapshot!(refused(prepare(&mut client, impulse(), on_runner("slink")).await), @"InvalidArgument: there is no runner `slink`; this server offers: broken, direct, idle");
+    insta::assert_snapshot!(refused(prepare(&mut client, impulse(), on_runner("slink")).await), @"InvalidArgument: there is no runner `slink`; this server offers: broken, direct, idle, auto");
     let contradiction = {
         let mut both = on_runner("direct");
         let experiment =
@@ -378,7 +378,6 @@ async fn options_are_described() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     purlin purlin_runner String [direct]
-    broken idle_minutes Integer [5]
     direct direct_bundle_elements_max Integer []
     direct direct_shuffle_seed Integer []
     idle idle_minutes Integer [5]
@@ -443,7 +442,7 @@ async fn an_unknown_default_runner_is_refused() {
     let mut config = config();
     config.runner = "slink".to_owned();
     let text = Server::bind(config).await.unwrap_err().to_string();
-    insta::assert_snapshot!(text, @"there is no runner `slink`; this server offers: broken, direct, idle");
+    insta::assert_snapshot!(text, @"there is no runner `slink`; this server offers: broken, direct, idle, auto");
 }
 
 #[tokio::test]

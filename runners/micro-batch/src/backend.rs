@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionError, OptionKind, OptionSpec};
+use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec};
+use purlin_capability_matrix::sheet::{self, CapabilitySheet};
 use purlin_engine::core::config::EngineConfig;
 use purlin_plan::{ValidatedPipeline, plan};
 
 use crate::schedule::{RoundOptions, RoundSchedule};
 
-const BUNDLE_BYTES: &str = "micro_batch_bundle_bytes_max";
-
-const OPTIONS: &[OptionSpec] = &[OptionSpec {
-    name: BUNDLE_BYTES,
+const BUNDLE_BYTES: OptionSpec = OptionSpec {
+    name: "micro_batch_bundle_bytes_max",
     kind: OptionKind::Integer,
-    help: "Micro-batch runner: hand out at most about this many bytes in one bundle. At least 1; smaller bundles cost \
-           more each, and less when a worker is lost.",
+    help: "Micro-batch runner: hand out at most about this many bytes in one bundle. Smaller bundles cost more each, \
+           and less when a worker is lost.",
     default: Some("134217728"),
-}];
+    least: Some(1),
+};
+
+const OPTIONS: &[OptionSpec] = &[BUNDLE_BYTES];
 
 /// The micro-batch runner.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,13 +33,14 @@ impl Backend for MicroBatchBackend {
         OPTIONS
     }
 
+    fn sheet(&self) -> &CapabilitySheet {
+        sheet::micro_batch()
+    }
+
     fn translate(&self, pipeline: &ValidatedPipeline, options: &JobOptions) -> Result<Job, BackendError> {
         let mut round = RoundOptions::default();
-        if let Some(bytes) = options.integer(BUNDLE_BYTES)? {
-            round.bundle_bytes_max = u64::try_from(bytes)
-                .ok()
-                .filter(|bytes| *bytes > 0)
-                .ok_or_else(|| OptionError::new(BUNDLE_BYTES, "a whole number of at least 1", &bytes.into()))?;
+        if let Some(bytes) = BUNDLE_BYTES.integer(options)? {
+            round.bundle_bytes_max = bytes.unsigned_abs();
         }
         let kernel_slots = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         Ok(Job {

@@ -1,4 +1,5 @@
-//! What this version cannot run yet, all of it at once.
+//! What cannot be planned, all of it at once. What a runner does not do is said by its sheet
+//! ([`requirements`](crate::requirements())), not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +11,6 @@ use crate::payload;
 use crate::problem::Problems;
 use crate::validate::ValidatedPipeline;
 
-const LATER: &str = "this version of Purlin does not do that yet";
-
 /// Along how many ways elements may come through flattens, over all transforms: each is planned as one.
 const WAYS_MAX: usize = 10_000_000;
 
@@ -22,14 +21,6 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
     let graph = &pipeline.graph;
     for leaf in &graph.leaves {
         let payload = payload::par_do(graph, leaf).unwrap_or_default();
-        let unbounded = leaf.inputs.iter().find(|input| !graph.is_bounded(input));
-        let groups = matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::CombinePerKey);
-        if let (true, Some(input)) = (groups, unbounded) {
-            problems.add(&leaf.name, format!("groups the unbounded PCollection `{input}`"), LATER);
-        }
-        if let (true, Some(input)) = (leaf.stateful && payload.requires_time_sorted_input, unbounded) {
-            problems.add(&leaf.name, format!("wants the unbounded PCollection `{input}` in order of time"), LATER);
-        }
         if leaf.stateful && !payload.restriction_coder_id.is_empty() {
             let fix = "put the state or the timers into a ParDo behind it";
             problems.add(&leaf.name, "is splittable, and has state or timers", fix);
@@ -77,23 +68,6 @@ mod tests {
             .collection("groups", "kv<string_utf8, iterable<any>>")
             .impulse("start")
             .par_do("Pair", "start", &["pairs"])
-    }
-
-    #[test]
-    fn unbounded_input_is_not_grouped_yet() {
-        let unbounded = pairs()
-            .unbounded("pairs")
-            .group("Group", "pairs", "groups")
-            .collection("lists", "kv<string_utf8, iterable<any>>")
-            .combine("Sum", "pairs", "lists", "sums", "any")
-            .par_do("Sorted", "pairs", &["sorted"])
-            .stateful()
-            .payload(|payload| payload.requires_time_sorted_input = true);
-        assert_snapshot!(unbounded.problems(), @"
-        Group: groups the unbounded PCollection `pairs`; this version of Purlin does not do that yet
-        Sorted: wants the unbounded PCollection `pairs` in order of time; this version of Purlin does not do that yet
-        Sum: groups the unbounded PCollection `pairs`; this version of Purlin does not do that yet
-        ");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use purlin_job_server::{CheckError, ServerConfig};
+use purlin_capability_matrix::verdict::Verdict;
+use purlin_job_server::{Checked, Refusal, ServerConfig};
 use serde::Serialize;
 
 use crate::Execute;
@@ -16,7 +17,7 @@ use crate::terminal;
 pub(crate) struct Check {
     /// A serialized Pipeline, binary or JSON; `-` for standard input.
     file: Option<PathBuf>,
-    /// The runner that it should run on, unless it names one.
+    /// The runner that it should run on, unless it names one; `auto` looks for one.
     #[arg(long, default_value = "direct", env = "PURLIN_RUNNER")]
     runner: String,
     /// Print JSON.
@@ -28,10 +29,16 @@ pub(crate) struct Check {
 }
 
 #[derive(Serialize)]
-struct Verdict<'a> {
-    runner: &'a str,
+struct Report<'a> {
+    /// Which runner would run it; absent if none was chosen.
+    runner: Option<&'a str>,
     can_run: bool,
+    /// Why this one, if the choice was left to Purlin.
+    chosen_because: Option<&'a str>,
+    /// What is wrong whichever runner is asked.
     problems: Vec<Reason>,
+    /// What the runner lacks, and where it is limited; of several if none of them would do.
+    verdicts: Vec<&'a Verdict>,
 }
 
 #[derive(Serialize)]
@@ -44,30 +51,51 @@ struct Reason {
 impl Execute for Check {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
-        registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+        registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let (pipeline, options) = Source::new(self.file, self.command)?.read()?;
         let config = ServerConfig::new(registry, self.runner);
         let checked = purlin_job_server::check(&config, pipeline, &options);
-        let problems = match &checked {
-            Ok(_) => Vec::new(),
-            Err(CheckError::Invalid(problems) | CheckError::Unsupported(problems)) => problems
-                .iter()
-                .map(|it| Reason { place: it.place.clone(), what: it.what.clone(), fix: it.fix.clone() })
-                .collect(),
-            Err(why @ (CheckError::Option(_) | CheckError::Choice(_) | CheckError::Runner(_))) => {
-                vec![Reason { place: "pipeline options".to_owned(), what: why.to_string(), fix: String::new() }]
-            }
-        };
-        let runner = checked.as_ref().map_or(config.runner.as_str(), |checked| checked.runner);
-        let can_run = checked.is_ok();
         if self.json {
-            terminal::print_json(&Verdict { runner, can_run, problems })?;
+            terminal::print_json(&match &checked {
+                Ok(checked) => accepted(checked),
+                Err(refusal) => refused(refusal),
+            })?;
         } else {
-            match &checked {
-                Ok(_) => terminal::print(&format!("This pipeline can run on `{runner}`.\n"))?,
-                Err(why) => terminal::print(&format!("{why}\n"))?,
-            }
+            terminal::print(&match &checked {
+                Ok(checked) => {
+                    let choice = checked.chosen_because.iter().map(|because| format!("{because}\n"));
+                    choice.chain([format!("{}\n", checked.verdict)]).collect()
+                }
+                Err(refusal) => format!("{refusal}\n"),
+            })?;
         }
-        Ok(if can_run { Exit::Ok } else { Exit::Failed })
+        Ok(if checked.is_ok() { Exit::Ok } else { Exit::Failed })
     }
+}
+
+fn accepted(checked: &Checked) -> Report<'_> {
+    Report {
+        runner: Some(checked.runner),
+        can_run: true,
+        chosen_because: checked.chosen_because.as_deref(),
+        problems: Vec::new(),
+        verdicts: vec![&checked.verdict],
+    }
+}
+
+fn refused(refusal: &Refusal) -> Report<'_> {
+    let options = refusal.options.iter().map(|what| Reason {
+        place: "pipeline options".to_owned(),
+        what: what.clone(),
+        fix: String::new(),
+    });
+    let lists = refusal.invalid.iter().chain(&refusal.unsupported);
+    let problems = lists.flat_map(|list| list.iter()).map(|it| Reason {
+        place: it.place.clone(),
+        what: it.what.clone(),
+        fix: it.fix.clone(),
+    });
+    let verdicts: Vec<_> = refusal.verdicts.iter().collect();
+    let runner = if let [only] = verdicts[..] { Some(only.runner.as_str()) } else { None };
+    Report { runner, can_run: false, chosen_because: None, problems: options.chain(problems).collect(), verdicts }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Serve {
     /// The port to listen on, on 127.0.0.1 and ::1; 0 for any that is free.
     #[arg(long, env = "PURLIN_PORT", default_value_t = 8073)]
     port: u16,
-    /// The runner of jobs that name none.
+    /// The runner of jobs that name none: direct, micro-batch, continuous, or auto.
     #[arg(long, env = "PURLIN_RUNNER", default_value = "direct")]
     runner: String,
     /// How many workers each environment of a job gets at most; the cores, if it is not given.
@@ -56,7 +56,7 @@ impl Execute for Serve {
     fn execute(self) -> Result<Exit, Failure> {
         check_host(&self.host)?;
         let registry = registry();
-        registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+        registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         logging::start(&self.log_level, self.log_format)?;
         let mut config = ServerConfig {
             port: self.port,

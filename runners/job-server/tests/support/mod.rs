@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec, Registry};
+use purlin_capability_matrix::sheet::CapabilitySheet;
 use purlin_direct::DirectBackend;
 use purlin_engine::core::bundle::BundleStats;
 use purlin_engine::core::config::EngineConfig;
@@ -35,7 +36,24 @@ impl Backend for TestBackend {
     }
 
     fn options(&self) -> &[OptionSpec] {
-        &[OptionSpec { name: "idle_minutes", kind: OptionKind::Integer, help: "Ignored.", default: Some("5") }]
+        const MINUTES: OptionSpec = OptionSpec {
+            name: "idle_minutes",
+            kind: OptionKind::Integer,
+            help: "Ignored.",
+            default: Some("5"),
+            least: Some(0),
+        };
+        if self.0 == "idle" { &[MINUTES] } else { &[] }
+    }
+
+    /// That of the direct runner, under another name.
+    fn sheet(&self) -> &CapabilitySheet {
+        static SHEETS: [OnceLock<CapabilitySheet>; 2] = [const { OnceLock::new() }; 2];
+        SHEETS[usize::from(self.0 == "idle")].get_or_init(|| {
+            let text = include_str!("../../../../capability-matrix/sheets/direct.toml");
+            let text = text.replace("runner = \"direct\"", &format!("runner = \"{}\"", self.0));
+            CapabilitySheet::parse("a test", &text).unwrap()
+        })
     }
 
     fn translate(&self, pipeline: &ValidatedPipeline, _: &JobOptions) -> Result<Job, BackendError> {
@@ -173,6 +191,34 @@ pub(crate) fn with_worker(pool: &str, dependencies: Vec<pb::ArtifactInformation>
     components.pcollections.insert("worked".to_owned(), pcollection("Work.out"));
     components.environments.insert("environment".to_owned(), environment);
     pipeline.root_transform_ids.push("work".to_owned());
+    pipeline
+}
+
+/// A user's function whose output never ends, and a grouping of it: more than any of these runners does.
+pub(crate) fn unbounded_grouping() -> pb::Pipeline {
+    let mut pipeline = with_worker("localhost:1", Vec::new());
+    let components = pipeline.components.as_mut().unwrap();
+    let composed = |urn: &str, of: &[&str]| pb::Coder {
+        spec: spec(urn, Vec::new()),
+        component_coder_ids: of.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    components.coders.insert("kv".to_owned(), composed(standard_coders::KV, &["bytes", "bytes"]));
+    components.coders.insert("iterable".to_owned(), composed(standard_coders::ITERABLE, &["bytes"]));
+    components.coders.insert("grouped".to_owned(), composed(standard_coders::KV, &["bytes", "iterable"]));
+    let unbounded = pb::is_bounded::Enum::Unbounded.into();
+    let worked = components.pcollections.get_mut("worked").unwrap();
+    (worked.coder_id, worked.is_bounded) = ("kv".to_owned(), unbounded);
+    let groups = pb::PCollection { coder_id: "grouped".to_owned(), is_bounded: unbounded, ..pcollection("Group.out") };
+    components.pcollections.insert("groups".to_owned(), groups);
+    let group = pb::PTransform {
+        unique_name: "Group".to_owned(),
+        spec: spec(standard_ptransforms::primitives::GROUP_BY_KEY, Vec::new()),
+        inputs: [("in".to_owned(), "worked".to_owned())].into(),
+        outputs: [("out".to_owned(), "groups".to_owned())].into(),
+        ..Default::default()
+    };
+    components.transforms.insert("group".to_owned(), group);
+    pipeline.root_transform_ids.push("group".to_owned());
     pipeline
 }
 

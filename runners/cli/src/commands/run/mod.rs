@@ -35,7 +35,7 @@ const MORE_PYTHON_AFTER: Duration = Duration::from_secs(1);
 /// Tools that would not pass flags on (pytest, mvn, gradle) get none unless `{purlin}` says where.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The runner of jobs that name none.
+    /// The runner of jobs that name none: direct, micro-batch, continuous, or auto.
     #[arg(long, default_value = "direct", env = "PURLIN_RUNNER")]
     runner: String,
     /// Whose flags COMMAND takes; told from COMMAND if it is not given.
@@ -56,7 +56,7 @@ pub(crate) struct Run {
 impl Execute for Run {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
-        registry.get(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+        registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let sdk = self.sdk.or_else(|| sdk::detect(&self.command)).ok_or_else(|| {
             let program = self.command.first().map_or("", String::as_str);
             if program.contains('/') && !std::path::Path::new(program).exists() {
