@@ -1,0 +1,42 @@
+//! Which bundle runs next, and how large it is.
+
+use purlin_engine::core::bundle::BundleStats;
+use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
+use purlin_engine::core::stage::{StageId, StageSpec};
+use purlin_model::time::ProcessingTime;
+
+/// Takes one lane and few elements of the stage whose turn it is.
+#[derive(Clone, Debug)]
+pub struct CarefulSchedule {
+    elements_max: u64,
+    /// The stage that was picked last; the turn is that of the next one that is ready.
+    last: StageId,
+}
+
+impl CarefulSchedule {
+    /// A schedule whose bundles hold at most so many elements.
+    pub fn new(elements_max: u64) -> Self {
+        Self { elements_max, last: StageId(u32::MAX) }
+    }
+}
+
+impl Schedule for CarefulSchedule {
+    fn pick(&mut self, ready: &[ReadyStage<'_>], _now: ProcessingTime) -> Option<Pick> {
+        // `ready` is in the order of stages and never empty: the first behind the last one, or the first of all.
+        let next = ready.iter().find(|ready| ready.stage.id > self.last).or(ready.first())?;
+        self.last = next.stage.id;
+        Some(Pick { stage: next.stage.id, lanes_max: 1, elements_max: self.elements_max, bytes_max: u64::MAX })
+    }
+
+    fn on_finished(&mut self, _stage: StageId, _stats: &BundleStats) {}
+
+    fn bundle_age_max_ms(&self, stage: &StageSpec) -> Option<i64> {
+        // A source that never ends must let go of what it has, or nothing would ever come of it.
+        stage.unbounded.then_some(100)
+    }
+
+    fn next_wakeup(&self) -> Option<ProcessingTime> {
+        // It never leaves a ready stage for later, so nobody must ask again.
+        None
+    }
+}
