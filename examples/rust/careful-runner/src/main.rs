@@ -1,5 +1,7 @@
 //! A job server that offers the careful runner beside none, on any free port: `listening on localhost:PORT`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user on these")]
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
