@@ -13,6 +13,7 @@ mod backend;
 pub mod driver;
 mod executor;
 mod message;
+pub mod metrics;
 mod options;
 mod registry;
 

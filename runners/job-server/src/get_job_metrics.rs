@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use purlin_engine::metrics::MetricTable;
+use purlin_backend::metrics::MetricTable;
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::pipeline::v1 as pb;
 use tonic::Status;

@@ -42,6 +42,9 @@ pub(crate) fn fix(fault: &Fault) -> &'static str {
     }
 }
 
+/// A transform that gives what it takes; it names no environment.
+const PYTHON_IDENTITY: &str = "beam:dofn:identity:0.1";
+
 /// Reads a pipeline. With problems, what is returned is only good for finding more of them.
 pub(crate) fn parse(pipeline: &pb::Pipeline, problems: &mut Problems) -> Graph {
     let components = pipeline.components.clone().unwrap_or_default();
@@ -54,8 +57,13 @@ pub(crate) fn parse(pipeline: &pb::Pipeline, problems: &mut Problems) -> Graph {
         seen: BTreeSet::new(),
         lost: BTreeSet::new(),
     };
-    if pipeline.root_transform_ids.is_empty() {
-        walk.problems.add("pipeline", "has no root transforms", "submit a pipeline with at least one transform");
+    // A pipeline of nothing is one, and done at once.
+    if pipeline.root_transform_ids.is_empty() && !components.transforms.is_empty() {
+        walk.problems.add(
+            "pipeline",
+            "has transforms but names no roots",
+            "name its outermost ones in root_transform_ids",
+        );
     }
     for root in &pipeline.root_transform_ids {
         walk.transform(root, "root_transform_ids", 0);
@@ -141,7 +149,11 @@ impl<'a> Walk<'a, '_> {
         let inputs: BTreeSet<_> = transform.inputs.values().collect();
         match urn {
             primitives::IMPULSE => self.leaf(id, transform, LeafKind::Impulse),
-            primitives::FLATTEN => self.leaf(id, transform, LeafKind::Flatten),
+            // A change of coders that Python's own optimizer puts before a Flatten is a Flatten of one.
+            primitives::FLATTEN | PYTHON_IDENTITY => self.leaf(id, transform, LeafKind::Flatten),
+            composites::COMBINE_PER_KEY if self.may_lift(transform) => {
+                self.leaf(id, transform, LeafKind::CombinePerKey)
+            }
             primitives::GROUP_BY_KEY => self.leaf(id, transform, LeafKind::GroupByKey),
             primitives::PAR_DO
             | primitives::ASSIGN_WINDOWS

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::metrics::{MetricDelta, MetricMergeError, MetricTable};
 use purlin_engine::core::action::{BundleId, Outcome};
-use purlin_engine::metrics::{MetricDelta, MetricMergeError, MetricTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::message::JobMessage;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use prost::Message;
 use purlin_model::coder::varint::read_varint;
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::pipeline::v1::histogram_value::bucket_options::BucketType;
 use purlin_proto::urns::monitoring_info_type_urns as kinds;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -77,14 +79,7 @@ fn pair(metrics: jobpb::MetricResults) -> Vec<Metric> {
 }
 
 fn show(metrics: &[Metric]) -> String {
-    let cell = |value: &Option<Value>| match value {
-        None => "-".to_owned(),
-        Some(Value::Object(fields)) => {
-            fields.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
-        }
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-    };
+    let cell = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), text);
     let rows: Vec<_> = metrics
         .iter()
         .map(|metric| {
@@ -98,6 +93,24 @@ fn show(metrics: &[Metric]) -> String {
         })
         .collect();
     terminal::table(&["METRIC", "TRANSFORM OR PCOLLECTION", "COMMITTED", "ATTEMPTED"], &rows)
+}
+
+/// A value for the table.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            if let (Some(Value::Array(path)), Some(Value::Bool(truncated))) =
+                (fields.get("path"), fields.get("truncated"))
+            {
+                let more = truncated.then(|| "…".to_owned());
+                return path.iter().map(text).chain(more).collect::<Vec<_>>().join("/");
+            }
+            fields.iter().map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
 }
 
 /// A payload as JSON: numbers where its kind is known, else its bytes in hexadecimal.
@@ -136,14 +149,51 @@ fn read(info: &pb::MonitoringInfo) -> Option<Value> {
             }
             json!({ "count": count, "sum": double(bytes)?, "min": double(bytes)?, "max": double(bytes)? })
         }
-        kinds::SET_STRING_TYPE => {
-            let (count, rest) = bytes.split_first_chunk::<4>()?;
-            *bytes = rest;
-            let strings = (0..i32::from_be_bytes(*count)).map(|_| string(bytes)).collect::<Option<Vec<_>>>()?;
-            json!(strings)
+        kinds::SET_STRING_TYPE => iterable(bytes, |bytes| Some(json!(string(bytes)?)))?,
+        kinds::TOP_N_INT64_TYPE | kinds::BOTTOM_N_INT64_TYPE => iterable(bytes, |bytes| Some(json!(int(bytes)?)))?,
+        kinds::TOP_N_DOUBLE_TYPE | kinds::BOTTOM_N_DOUBLE_TYPE => iterable(bytes, |bytes| Some(json!(double(bytes)?)))?,
+        kinds::BOUNDED_TRIE_TYPE => {
+            let trie = pb::BoundedTrie::decode(*bytes).ok()?;
+            let mut paths = Vec::new();
+            match trie.root {
+                Some(root) => flatten(&root, &mut Vec::new(), &mut paths),
+                None if trie.singleton.is_empty() => {}
+                None => paths.push(json!({ "path": trie.singleton, "truncated": false })),
+            }
+            Value::Array(paths)
         }
+        kinds::HISTOGRAM => histogram(&pb::HistogramValue::decode(*bytes).ok()?),
         _ => return None,
     })
+}
+
+fn iterable(bytes: &mut &[u8], read: impl Fn(&mut &[u8]) -> Option<Value>) -> Option<Value> {
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    (0..i32::from_be_bytes(*count)).map(|_| read(bytes)).collect::<Option<Vec<_>>>().map(Value::Array)
+}
+
+/// The paths that a trie tells apart; what comes after a truncated one was forgotten.
+fn flatten(node: &pb::BoundedTrieNode, path: &mut Vec<String>, paths: &mut Vec<Value>) {
+    if node.truncated || node.children.is_empty() {
+        paths.push(json!({ "path": path, "truncated": node.truncated }));
+    }
+    for (name, child) in &node.children {
+        path.push(name.clone());
+        flatten(child, path, paths);
+        path.pop();
+    }
+}
+
+fn histogram(histogram: &pb::HistogramValue) -> Value {
+    let buckets = match histogram.bucket_options.as_ref().and_then(|options| options.bucket_type.as_ref()) {
+        Some(BucketType::Linear(linear)) => {
+            json!({ "start": linear.start(), "width": linear.width(), "number": linear.number_of_buckets() })
+        }
+        Some(BucketType::Exponential(base2)) => json!({ "scale": base2.scale(), "number": base2.number_of_buckets() }),
+        None => Value::Null,
+    };
+    json!({ "count": histogram.count(), "buckets": buckets, "counts": histogram.bucket_counts })
 }
 
 fn int(bytes: &mut &[u8]) -> Option<i64> {
@@ -187,6 +237,19 @@ mod tests {
         assert_eq!(value(&info(kinds::SET_STRING_TYPE, &[0, 0, 0, 1, 1, b'a'])), json!(["a"]));
         assert_eq!(value(&info("beam:metrics:new:v1", &[1, 255])), json!({ "bytes": "01ff" }));
         assert_eq!(value(&info(kinds::SUM_INT64_TYPE, &[0x80])), json!({ "bytes": "80" }));
+    }
+
+    #[test]
+    fn a_trie_is_shown_as_its_paths() {
+        let leaf = |truncated| pb::BoundedTrieNode { truncated, ..pb::BoundedTrieNode::default() };
+        let root = pb::BoundedTrieNode {
+            children: [("a".to_owned(), leaf(true)), ("b".to_owned(), leaf(false))].into(),
+            ..pb::BoundedTrieNode::default()
+        };
+        let trie = pb::BoundedTrie { bound: 3, root: Some(root), singleton: Vec::new() };
+        let mut info = info(kinds::BOUNDED_TRIE_TYPE, &[]);
+        info.payload = trie.encode_to_vec().into();
+        assert_eq!(text(&value(&info)), "a/…, b");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use prost::Message;
 use purlin_model::ids::{EnvironmentId, LocalName};
 use purlin_model::window::WindowFn;
 use purlin_model::windowing_strategy::MergeStatus;
@@ -67,7 +69,7 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
     let questions = pcollection("MergeWindows.in", &question);
     let answers = pcollection("MergeWindows.out", &answer);
     let name = format!("{}/MergeWindows", leaf.name);
-    let payload = prost::Message::encode_to_vec(&window_fn).into();
+    let payload = for_merging(window_fn).encode_to_vec().into();
     let transform = pb::PTransform {
         unique_name: name.clone(),
         spec: Some(pb::FunctionSpec { urn: primitives::MERGE_WINDOWS.to_owned(), payload }),
@@ -94,10 +96,23 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
     }
 }
 
+/// The window function for who merges by it, as its SDK reads it there.
+///
+/// Python pickles its functions as base64 within a `BytesValue`, and here takes the whole for base64, of which it ignores what is not of that
+/// alphabet. The tag of the `BytesValue` is not, but its length may be, and then nothing can be read. So the text goes alone.
+fn for_merging(mut window_fn: pb::FunctionSpec) -> pb::FunctionSpec {
+    if window_fn.urn == "beam:window_fn:pickled_python:v1"
+        && let Ok(text) = <Bytes as Message>::decode(window_fn.payload.clone())
+        && !text.is_empty()
+    {
+        window_fn.payload = text;
+    }
+    window_fn
+}
+
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use prost::Message;
 
     use super::*;
     use crate::passes::prefix_lengths;
@@ -136,6 +151,16 @@ mod tests {
         for id in ["group/MergeWindows.in", "group/MergeWindows.out"] {
             assert_eq!(graph.strategy_of(&id.into()).window_fn, WindowFn::Global);
         }
+    }
+
+    #[test]
+    fn python_gets_its_pickled_window_fn_without_its_wrapper() {
+        let wrapped = |payload: &'static [u8]| pb::FunctionSpec {
+            urn: "beam:window_fn:pickled_python:v1".to_owned(),
+            payload: payload.into(),
+        };
+        assert_eq!(for_merging(wrapped(b"\x0a\x04eJw=")).payload, "eJw=");
+        assert_eq!(for_merging(wrapped(b"eJw=")).payload, "eJw=");
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! How two payloads of the same metric become one, by the metric's kind (`MonitoringInfoTypeUrns`).
+//!
+//! *Law:* the order in which payloads come does not matter, and an empty one changes nothing. (What a bounded trie forgets is the exception: it
+//! holds at least what it must, whatever the order.)
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use purlin_model::coder::varint::{read_varint, write_varint};
+use purlin_proto::urns::monitoring_info_type_urns as kinds;
 use thiserror::Error;
 
-use super::MetricKey;
+use super::{MetricKey, bounded_trie, histogram};
 
 /// Two values of a metric that cannot be merged.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -27,17 +31,22 @@ pub enum MetricMergeError {
 
 /// Merges `more` into `so_far`.
 pub(super) fn merge(key: &MetricKey, so_far: &Bytes, more: &Bytes) -> Result<Bytes, MetricMergeError> {
-    let kind = key.kind.strip_prefix("beam:metrics:").and_then(|kind| kind.strip_suffix(":v1")).unwrap_or(&key.kind);
     let (a, b) = (&so_far[..], &more[..]);
-    let merged = match kind {
-        "sum_int64" => sum_int64(a, b),
-        "sum_double" => sum_double(a, b),
-        "distribution_int64" => distribution_int64(a, b),
-        "distribution_double" => distribution_double(a, b),
-        "latest_int64" | "latest_double" => latest(a, b),
-        "set_string" => set_string(a, b),
+    let merged = match &*key.kind {
+        kinds::SUM_INT64_TYPE => sum_int64(a, b),
+        kinds::SUM_DOUBLE_TYPE => sum_double(a, b),
+        kinds::DISTRIBUTION_INT64_TYPE => distribution_int64(a, b),
+        kinds::DISTRIBUTION_DOUBLE_TYPE => distribution_double(a, b),
+        kinds::LATEST_INT64_TYPE | kinds::LATEST_DOUBLE_TYPE => latest(a, b),
+        kinds::SET_STRING_TYPE => set_string(a, b),
+        kinds::BOUNDED_TRIE_TYPE => bounded_trie::merge(a, b),
+        kinds::HISTOGRAM => histogram::merge(a, b),
+        kinds::TOP_N_INT64_TYPE => extremes(a, b, int, |x, y| y.cmp(x), |value, out| write_varint(*value, out)),
+        kinds::BOTTOM_N_INT64_TYPE => extremes(a, b, int, i64::cmp, |value, out| write_varint(*value, out)),
+        kinds::TOP_N_DOUBLE_TYPE => extremes(a, b, double, |x, y| y.total_cmp(x), write_double),
+        kinds::BOTTOM_N_DOUBLE_TYPE => extremes(a, b, double, f64::total_cmp, write_double),
         // Progress belongs to one bundle; the latest report stands.
-        "progress" => Some(b.to_vec()),
+        kinds::PROGRESS_TYPE => Some(b.to_vec()),
         _ => return Err(MetricMergeError::Kind { key: Box::new(key.clone()) }),
     };
     merged.map(Bytes::from).ok_or_else(|| MetricMergeError::Payload { key: Box::new(key.clone()) })
@@ -117,22 +126,56 @@ fn latest(a: &[u8], b: &[u8]) -> Option<Vec<u8>> {
 
 fn set_string(a: &[u8], b: &[u8]) -> Option<Vec<u8>> {
     let mut strings = BTreeSet::new();
-    for mut bytes in [a, b] {
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        bytes = rest;
-        for _ in 0..i32::from_be_bytes(*count) {
-            let length = usize::try_from(int(&mut bytes)?).ok()?;
+    for bytes in [a, b] {
+        strings.extend(iterable(bytes, |bytes| {
+            let length = usize::try_from(int(bytes)?).ok()?;
             let (string, rest) = bytes.split_at_checked(length)?;
-            bytes = rest;
-            strings.insert(string.to_vec());
-        }
+            *bytes = rest;
+            Some(string.to_vec())
+        })?);
     }
-    let mut out = i32::try_from(strings.len()).ok()?.to_be_bytes().to_vec();
-    for string in strings {
-        write_varint(string.len() as i64, &mut out);
-        out.extend_from_slice(&string);
+    write_iterable(strings.iter(), |string, out| {
+        write_varint(string.len() as i64, out);
+        out.extend_from_slice(string);
+    })
+}
+
+/// The first values of both in the given order, as many as the longer has.
+///
+/// Nothing on the wire says how many a metric keeps. A bundle that saw enough reports that many, so that the longest report is the best there is.
+fn extremes<T>(
+    a: &[u8],
+    b: &[u8],
+    read: impl Fn(&mut &[u8]) -> Option<T>,
+    order: impl Fn(&T, &T) -> std::cmp::Ordering,
+    write: impl Fn(&T, &mut Vec<u8>),
+) -> Option<Vec<u8>> {
+    let (mut values, more) = (iterable(a, &read)?, iterable(b, &read)?);
+    let keep = values.len().max(more.len());
+    values.extend(more);
+    values.sort_by(order);
+    write_iterable(values.iter().take(keep), write)
+}
+
+/// A `beam:coder:iterable:v1` whose length is known; an empty payload is an empty iterable.
+fn iterable<T>(mut bytes: &[u8], read: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
     }
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    bytes = rest;
+    // Collected one by one: the count comes from outside, and each element takes a byte at least.
+    (0..u32::try_from(i32::from_be_bytes(*count)).ok()?).map(|_| read(&mut bytes)).collect()
+}
+
+fn write_iterable<T>(values: impl ExactSizeIterator<Item = T>, write: impl Fn(T, &mut Vec<u8>)) -> Option<Vec<u8>> {
+    let mut out = i32::try_from(values.len()).ok()?.to_be_bytes().to_vec();
+    values.for_each(|value| write(value, &mut out));
     Some(out)
+}
+
+fn write_double(value: &f64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&value.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -154,6 +197,12 @@ mod tests {
         check("distribution_int64", &[0], &[1, 4, 4, 4], &[1, 4, 4, 4]);
         check("distribution_int64", &[1, 4, 4, 4], &[0, 9, 9, 9], &[1, 4, 4, 4]);
         check("latest_int64", &[9, 1], &[3, 2], &[9, 1]);
+        check("top_n_int64", &[0, 0, 0, 2, 9, 3], &[0, 0, 0, 1, 5], &[0, 0, 0, 2, 9, 5]);
+        check("bottom_n_int64", &[0, 0, 0, 2, 3, 9], &[0, 0, 0, 1, 5], &[0, 0, 0, 2, 3, 5]);
+        check("top_n_int64", &[], &[0, 0, 0, 1, 5], &[0, 0, 0, 1, 5]);
+        let one = |value: f64| [&[0, 0, 0, 1][..], &value.to_be_bytes()[..]].concat();
+        check("top_n_double", &one(1.5), &one(2.5), &one(2.5));
+        check("bottom_n_double", &one(1.5), &one(2.5), &one(1.5));
         check("set_string", &[0, 0, 0, 1, 1, b'b'], &[0, 0, 0, 2, 1, b'a', 1, b'b'], &[0, 0, 0, 2, 1, b'a', 1, b'b']);
     }
 
