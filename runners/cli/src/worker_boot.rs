@@ -76,11 +76,15 @@ impl Boot {
         python: OsString,
         folder: Option<OsString>,
     ) -> Option<Self> {
-        let mut arguments = arguments.into_iter();
+        let arguments: Vec<String> = arguments.into_iter().collect();
         // A pipeline's own code may call us in a worker's environment, and means our commands.
-        let id = arguments.next()?.strip_prefix(ID)?.to_owned();
-        let endpoint = arguments.find_map(|argument| Some(argument.strip_prefix("--provision_endpoint=")?.to_owned()));
-        let provision_endpoint = endpoint.unwrap_or_default();
+        if !arguments.first()?.starts_with("--") {
+            return None;
+        }
+        // Some runners also say where the other services are, which provisioning tells as well.
+        let value = |flag| arguments.iter().find_map(|argument| Some(argument.strip_prefix(flag)?.to_owned()));
+        let id = value(ID)?;
+        let provision_endpoint = value("--provision_endpoint=").unwrap_or_default();
         Some(Self { id, provision_endpoint, python: python.into(), folder: folder.map(Into::into) })
     }
 

@@ -9,6 +9,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 
 use harness::{Finished, Server, finish, pipeline, pipeline_file, purlin, python, with_python};
 
@@ -72,4 +73,24 @@ fn worker_command_makes_processes_for_a_server() {
     command.args(["--environment_type=PROCESS", &format!("--environment_config={}", config.trim())]);
     finish(command).well();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+/// Where these tests run no engine is, so that a script stands in place of `docker`, and the same boot program in place of the image's.
+#[test]
+fn docker_environments_get_their_workers_from_the_docker_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let docker = folder.path().join("docker");
+    let text = format!(
+        "#!/bin/sh\n[ $1 = run ] || exit 0\nwhile [ $1 != beam:1 ]; do shift; done\nshift; exec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_purlin")
+    );
+    std::fs::write(&docker, text).unwrap();
+    std::fs::set_permissions(&docker, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = purlin();
+    command.env("PURLIN_WORKER_PYTHON", python()).env("PURLIN_WORKER_FOLDER", pipeline_file(""));
+    command.arg("run").arg("--docker").arg(&docker).args(["--workers", "1", "--"]);
+    let mut command = with_python(command);
+    command.arg(pipeline_file("leaving.py")).arg("ten_elements");
+    command.args(["--environment_type=DOCKER", "--environment_config=beam:1"]);
+    finish(command).well();
 }

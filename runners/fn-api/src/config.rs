@@ -6,6 +6,9 @@ use std::time::Duration;
 /// What gRPC clients can send in one message: 2 GiB − 1.
 pub const MESSAGE_SIZE_MAX: usize = (1 << 31) - 1;
 
+/// The usual command that runs containers.
+pub const DOCKER: &str = "docker";
+
 /// What a server may do for its jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FnApiConfig {
@@ -13,13 +16,20 @@ pub struct FnApiConfig {
     pub message_size_max: usize,
     /// Whether jobs may have commands of theirs started as workers on this machine.
     pub process_environments: bool,
+    /// The command that runs containers: `docker`, or one that takes its arguments.
+    pub docker: String,
     /// Whether, and how, programs that submit with LOOPBACK get more processes.
     pub more_python: Option<MorePython>,
 }
 
 impl Default for FnApiConfig {
     fn default() -> Self {
-        Self { message_size_max: MESSAGE_SIZE_MAX, process_environments: true, more_python: None }
+        Self {
+            message_size_max: MESSAGE_SIZE_MAX,
+            process_environments: true,
+            docker: DOCKER.to_owned(),
+            more_python: None,
+        }
     }
 }
 

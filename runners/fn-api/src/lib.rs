@@ -41,7 +41,7 @@ mod timers;
 mod worker;
 
 pub use artifact::{parse_staged_artifact, staged_artifact};
-pub use config::{FnApiConfig, MESSAGE_SIZE_MAX, MorePython, WORKER_FOLDER, WORKER_PYTHON, WorkerLimits};
+pub use config::{DOCKER, FnApiConfig, MESSAGE_SIZE_MAX, MorePython, WORKER_FOLDER, WORKER_PYTHON, WorkerLimits};
 pub use environment::EnvironmentProblem;
 pub use hub::{FnApi, FnApiError};
 pub use job::FnApiJob;

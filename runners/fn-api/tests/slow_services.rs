@@ -212,7 +212,7 @@ async fn environments_that_cannot_be_had_are_refused_with_what_to_do() {
         assert!(expected.iter().all(|part| text.contains(part)), "{text}");
     };
     let docker = environment(environments::DOCKER, &pb::DockerPayload { container_image: "beam:1".to_owned() });
-    check(docker.clone(), &["`env`", "`beam:1`", "LOOPBACK", "PROCESS"]);
+    check(docker.clone(), &["`env`", "`beam:1`", "this server starts none", "LOOPBACK", "PROCESS"]);
     check(process("boot", &[]), &["starts no commands", "LOOPBACK"]);
     check(environment(environments::EXTERNAL, &pb::ExternalPayload::default()), &["without the address"]);
     check(environment("beam:env:embedded_python_grpc:v1", &()), &["Python's own runners"]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use purlin_backend::Registry;
-use purlin_fn_api::MorePython;
+use purlin_fn_api::{DOCKER, MorePython};
 use purlin_proto::job_management::v1 as jobpb;
 use tokio::sync::mpsc;
 
@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub artifacts: ArtifactPlace,
     /// Whether jobs may have commands of theirs started as workers on this machine.
     pub process_environments: bool,
+    /// The command that runs containers, for jobs whose environment is one.
+    pub docker: String,
     /// Whether, and how, programs that submit with LOOPBACK get more processes.
     pub more_python: Option<MorePython>,
     /// What becomes of submitted pipelines.
@@ -54,6 +56,7 @@ impl ServerConfig {
             message_size_max: MESSAGE_SIZE_MAX,
             artifacts: ArtifactPlace::Temporary,
             process_environments: true,
+            docker: DOCKER.to_owned(),
             more_python: None,
             mode: Mode::Run,
             limits: Limits::default(),

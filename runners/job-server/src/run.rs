@@ -36,15 +36,27 @@ pub(crate) fn run(shared: &Arc<Shared>, request: &jobpb::RunJobRequest) -> Resul
         let _ = observer.send(job.clone());
     }
     let id = job.id().as_str().to_owned();
-    match executors(shared, &job, &translated, &staged) {
-        Ok(executors) => start(shared, job, translated, executors, staged),
-        Err(error) => {
-            job.settle();
-            job.log().fail(error.to_string());
-            shared.store.end(&job);
-        }
-    }
+    tokio::spawn(launch(shared.clone(), job, translated, staged));
     Ok(jobpb::RunJobResponse { job_id: id })
+}
+
+/// A task of its own: whoever asked for the job may go away meanwhile.
+async fn launch(shared: Arc<Shared>, job: Arc<Job>, translated: Translated, staged: StagedArtifacts) {
+    let asked = (shared.clone(), job.clone());
+    // Some environments are asked for by commands.
+    let found = tokio::task::spawn_blocking(move || {
+        let (shared, job) = asked;
+        let found = executors(&shared, &job, &translated, &staged);
+        (found, translated, staged)
+    });
+    let error = match found.await {
+        Ok((Ok(executors), translated, staged)) => return start(shared, job, translated, executors, staged),
+        Ok((Err(error), ..)) => error.to_string(),
+        Err(error) => format!("a bug in Purlin: {error}; please report it"),
+    };
+    job.settle();
+    job.log().fail(error);
+    shared.store.end(&job);
 }
 
 fn executors(
@@ -75,7 +87,7 @@ fn executors(
 }
 
 fn start(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     job: Arc<Job>,
     translated: Translated,
     executors: Vec<Arc<dyn BundleExecutor>>,
@@ -93,7 +105,7 @@ fn start(
         graph,
     });
     job.driven(&control);
-    tokio::spawn(follow(shared.clone(), job, events, staged));
+    tokio::spawn(follow(shared, job, events, staged));
 }
 
 /// Writes down what happens to a job, until it ends.

@@ -92,6 +92,7 @@ impl Server {
         let fn_api = FnApi::new(FnApiConfig {
             message_size_max: config.message_size_max,
             process_environments: config.process_environments,
+            docker: config.docker.clone(),
             more_python: config.more_python.clone(),
         });
         let endpoint = format!("127.0.0.1:{port}");

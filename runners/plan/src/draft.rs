@@ -116,7 +116,8 @@ pub(crate) fn merger(graph: &Graph, drafts: &[Draft], of: &Draft) -> Option<usiz
 fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let root = &graph.leaves[leaves[0]];
     let kind = match root.kind {
-        LeafKind::Impulse => DraftKind::Impulse,
+        // No pipeline with a TestStream comes this far: `supported` says why.
+        LeafKind::Impulse | LeafKind::TestStream => DraftKind::Impulse,
         LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
         LeafKind::SortByTime => DraftKind::Sort,
         LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,

@@ -18,6 +18,8 @@ use purlin_proto::urns::standard_coders as coders;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeafKind {
     Impulse,
+    /// A source of scripted events, which the runner plays.
+    TestStream,
     Flatten,
     GroupByKey,
     /// A combiner as a whole, which is to be lifted; none is left behind that pass.

@@ -149,6 +149,9 @@ impl<'a> Walk<'a, '_> {
         let inputs: BTreeSet<_> = transform.inputs.values().collect();
         match urn {
             primitives::IMPULSE => self.leaf(id, transform, LeafKind::Impulse),
+            primitives::TEST_STREAM if !self.environment_lists(transform, urn) => {
+                self.leaf(id, transform, LeafKind::TestStream);
+            }
             // A change of coders that Python's own optimizer puts before a Flatten is a Flatten of one.
             primitives::FLATTEN | PYTHON_IDENTITY => self.leaf(id, transform, LeafKind::Flatten),
             composites::COMBINE_PER_KEY if self.may_lift(transform) => {
@@ -239,6 +242,7 @@ impl<'a> Walk<'a, '_> {
         let readable = par_do.is_some() || urn(transform) != primitives::PAR_DO;
         let (wanted, fix) = match kind {
             LeafKind::Impulse => (0..=0, "an impulse has no input"),
+            LeafKind::TestStream => (0..=0, "a TestStream has no input"),
             LeafKind::Flatten => (0..=usize::MAX, ""),
             LeafKind::GroupByKey
             | LeafKind::CombinePerKey
@@ -250,7 +254,7 @@ impl<'a> Walk<'a, '_> {
             self.problems.add(&name, format!("has {} main inputs", inputs.len()), fix);
             complete = false;
         }
-        if kind != LeafKind::Worker && transform.outputs.len() != 1 {
+        if !matches!(kind, LeafKind::Worker | LeafKind::TestStream) && transform.outputs.len() != 1 {
             let what = format!("has {} outputs", transform.outputs.len());
             self.problems.add(&name, what, "a transform of its kind has exactly one");
             complete = false;
@@ -258,9 +262,12 @@ impl<'a> Walk<'a, '_> {
         let env = match kind {
             LeafKind::Worker => self.environment(&name, transform),
             LeafKind::CombinePerKey => self.environment_of(transform).map(EnvironmentId::from),
-            LeafKind::Impulse | LeafKind::Flatten | LeafKind::GroupByKey | LeafKind::Barrier | LeafKind::SortByTime => {
-                None
-            }
+            LeafKind::Impulse
+            | LeafKind::TestStream
+            | LeafKind::Flatten
+            | LeafKind::GroupByKey
+            | LeafKind::Barrier
+            | LeafKind::SortByTime => None,
         };
         if !complete || !readable {
             self.lost.extend(transform.outputs.values().map(String::as_str));

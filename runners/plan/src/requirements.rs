@@ -78,6 +78,7 @@ impl Needs<'_> {
     fn leaf(&mut self, leaf: &Leaf) {
         match leaf.kind {
             LeafKind::Impulse | LeafKind::Barrier | LeafKind::SortByTime => {}
+            LeafKind::TestStream => self.add(leaf, Row::TestStream),
             LeafKind::Flatten => self.add(leaf, Row::Flatten),
             LeafKind::GroupByKey => self.grouping(leaf),
             LeafKind::CombinePerKey => {

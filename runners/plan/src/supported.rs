@@ -20,6 +20,10 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
     let mut problems = Problems::new();
     let graph = &pipeline.graph;
     for leaf in &graph.leaves {
+        if leaf.kind == LeafKind::TestStream {
+            let fix = "run this pipeline with Python's FnApiRunner, or feed it from a source that comes to an end";
+            problems.add(&leaf.name, "is a TestStream, which no runner of this version plays", fix);
+        }
         let payload = payload::par_do(graph, leaf).unwrap_or_default();
         if leaf.stateful && !payload.restriction_coder_id.is_empty() {
             let fix = "put the state or the timers into a ParDo behind it";

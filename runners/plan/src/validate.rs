@@ -193,7 +193,7 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         }
         LeafKind::Worker => payload::check(graph, coders, leaf, problems),
         LeafKind::CombinePerKey => payload::check_combine(graph, leaf, problems),
-        LeafKind::Barrier | LeafKind::SortByTime => {}
+        LeafKind::TestStream | LeafKind::Barrier | LeafKind::SortByTime => {}
     }
     // Whoever hands windows on unchanged emits them in the coder in which they came.
     if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)

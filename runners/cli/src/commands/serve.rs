@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use purlin_fn_api::DOCKER;
 use purlin_job_server::{ArtifactPlace, MESSAGE_SIZE_MAX, MemoryBudget, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +45,9 @@ pub(crate) struct Serve {
         value_parser = clap::value_parser!(u64).range(1024..=MESSAGE_SIZE_MAX as u64), value_name = "BYTES"
     )]
     max_message_size: u64,
+    /// The command that runs containers, for pipelines whose environment is DOCKER: docker, or one that takes its arguments.
+    #[arg(long, env = "PURLIN_DOCKER", default_value = DOCKER, value_name = "COMMAND")]
+    docker: String,
     /// What to log: error, warn, info, debug, trace, or a filter.
     #[arg(long, env = "PURLIN_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: String,
@@ -62,6 +66,7 @@ impl Execute for Serve {
             port: self.port,
             memory_budget: self.memory_budget,
             message_size_max: self.max_message_size as usize,
+            docker: self.docker.clone(),
             ..ServerConfig::new(registry, self.runner.clone())
         };
         if let Some(workers) = self.workers {

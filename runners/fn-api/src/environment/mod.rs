@@ -3,9 +3,11 @@
 //! ```text
 //!   Environment { urn, payload } ─choose─► external: a pool that starts workers when asked
 //!                                      ├─► process: a command on this machine
+//!                                      ├─► docker: a container on this machine
 //!                                      └─► EnvironmentProblem: why not, and what to use instead
 //! ```
 
+mod docker;
 mod external;
 mod last_lines;
 mod process;
@@ -25,6 +27,7 @@ use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use thiserror::Error;
 
 use crate::config::{FnApiConfig, MorePython, WORKER_FOLDER, WORKER_PYTHON};
+use docker::Docker;
 use external::External;
 use process::Process;
 use python_program::PythonProgram;
@@ -83,6 +86,9 @@ pub(crate) enum LaunchError {
     /// Its pool refuses.
     #[error("the worker pool at {address} says: {why}")]
     Refused { address: String, why: String },
+    /// There is no such image, or it cannot be had.
+    #[error("the image `{image}` is not there and cannot be pulled: {why}")]
+    Image { image: String, why: String },
     /// Its command cannot be run.
     #[error("`{command}` cannot be run: {source}; is the path right, as seen from the server, and executable?")]
     Command { command: String, source: std::io::Error },
@@ -139,7 +145,7 @@ const SDK_BASE: &str = "beam:version:sdk_base:";
 const ALTERNATIVES: &str =
     "use --environment_type=LOOPBACK, or PROCESS with the worker's command in --environment_config";
 
-/// The first way to get workers that this server has.
+/// The first way to get workers that this server has. Blocks for as long as a container engine takes to say that it is there.
 pub(crate) fn choose(
     id: &str,
     environment: &pb::Environment,
@@ -200,10 +206,17 @@ pub(crate) fn choose(
         urns::DOCKER => {
             let payload = pb::DockerPayload::decode(payload).map_err(unreadable)?;
             let image = payload.container_image;
-            Err(problem(
-                format!("it is the container `{image}`, and this version of Purlin starts no containers"),
-                ALTERNATIVES,
-            ))
+            if image.is_empty() {
+                return Err(problem("it is DOCKER without an image".to_owned(), ALTERNATIVES));
+            }
+            if !config.process_environments {
+                let what = format!("it is the container `{image}`, and this server starts none");
+                return Err(problem(what, ALTERNATIVES));
+            }
+            docker::engine(&config.docker)
+                .map_err(|why| problem(format!("it is the container `{image}`, and {why}"), ALTERNATIVES))?;
+            let launcher = Arc::new(Docker::new(config.docker.clone(), image));
+            Ok(Chosen { launcher, capabilities, workers_may_multiply: true, program_port: None })
         }
         urns::DEFAULT => {
             Err(problem("it leaves the choice to the runner, and Purlin has no default".to_owned(), ALTERNATIVES))

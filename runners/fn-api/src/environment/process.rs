@@ -38,6 +38,8 @@ const ECHO_LINE_MAX: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     command: String,
+    /// Stand before those that name the worker and its runner.
+    arguments: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     /// Whether its standard output is passed on to ours, too.
     echo: bool,
@@ -46,17 +48,26 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn new(command: String, env: BTreeMap<String, String>) -> Self {
         let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { command, env, echo: false }
+        Self::with_arguments(command, Vec::new(), env)
+    }
+
+    pub(super) const fn with_arguments(
+        command: String,
+        arguments: Vec<OsString>,
+        env: BTreeMap<OsString, OsString>,
+    ) -> Self {
+        Self { command, arguments, env, echo: false }
     }
 
     /// The same, for a command of the runner's own.
     pub(super) fn own(command: String, env: BTreeMap<OsString, OsString>, echo: bool) -> Self {
-        Self { command, env, echo }
+        Self { command, arguments: Vec::new(), env, echo }
     }
 
     fn spawn(&self, place: &WorkerPlace) -> Result<Box<dyn LaunchedWorker>, LaunchError> {
         let mut command = Command::new(&self.command);
         command
+            .args(&self.arguments)
             .arg(format!("--id={}", place.worker))
             .arg(format!("--provision_endpoint={}", place.endpoint))
             .envs(&self.env)

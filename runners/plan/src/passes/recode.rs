@@ -54,7 +54,11 @@ fn wanted(graph: &mut Graph, leaf: &Leaf) -> Option<String> {
             let value = parts(pair.get(1)?)?;
             Some(graph.coder(coders::KV, &[pair.first()?, value.first()?]))
         }
-        LeafKind::Impulse | LeafKind::CombinePerKey | LeafKind::Worker | LeafKind::SortByTime => None,
+        LeafKind::Impulse
+        | LeafKind::TestStream
+        | LeafKind::CombinePerKey
+        | LeafKind::Worker
+        | LeafKind::SortByTime => None,
     }
 }
 

@@ -336,6 +336,16 @@ fn composites_and_what_they_stand_for() {
 }
 
 #[test]
+fn a_test_stream_is_a_source_that_only_the_runner_can_play() {
+    let pipeline = || numbers().transform("Events", primitives::TEST_STREAM, &[], &["events"]);
+    insta::assert_snapshot!(needs(pipeline()), @"
+    par-do: Make
+    test-stream: Events
+    ");
+    insta::assert_snapshot!(pipeline().problems(), @"Events: is a TestStream, which no runner of this version plays; run this pipeline with Python's FnApiRunner, or feed it from a source that comes to an end");
+}
+
+#[test]
 fn roots_of_other_kinds_that_an_environment_lists() {
     let rooted = |urn: &str| {
         let py = pb::Environment { urn: environments::EXTERNAL.to_owned(), ..pb::Environment::default() };

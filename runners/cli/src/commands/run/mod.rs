@@ -12,7 +12,7 @@ mod program;
 use std::time::Duration;
 
 use clap::Args;
-use purlin_fn_api::MorePython;
+use purlin_fn_api::{DOCKER, MorePython};
 use purlin_job_server::{Server, ServerConfig};
 use tokio::sync::mpsc;
 
@@ -45,6 +45,9 @@ pub(crate) struct Run {
     /// takes longer than a second gets more processes beside its own, up to this number: with 1 it gets none.
     #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// The command that runs containers, for pipelines whose environment is DOCKER: docker, or one that takes its arguments.
+    #[arg(long, env = "PURLIN_DOCKER", default_value = DOCKER, value_name = "COMMAND")]
+    docker: String,
     /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
     #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String,
@@ -77,6 +80,7 @@ impl Execute for Run {
             let mut config = ServerConfig {
                 observer: Some(observer),
                 more_python: self.more_python(sdk),
+                docker: self.docker.clone(),
                 ..ServerConfig::new(registry, self.runner.clone())
             };
             if let Some(workers) = self.workers {
