@@ -10,14 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use prost::Message;
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
 use purlin_engine::store::{Timer, TimerDomain};
+use purlin_model::coder::Coder;
 use purlin_model::window::WindowCoder;
 use purlin_plan::StageGraph;
+use purlin_proto::convert::coder::from_components;
+use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::fn_execution::v1 as fnpb;
+use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::pipeline::v1::state_spec::Spec;
 use purlin_proto::urns::fn_api_transforms::runner;
+use purlin_proto::urns::standard_ptransforms::primitives;
 use thiserror::Error;
 
 use crate::timers::StageTimers;
@@ -57,6 +65,11 @@ pub(crate) struct StageDescriptor {
     dropped_timer_told: AtomicBool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
+    /// Under them a worker may keep what it has read of side inputs from bundle to bundle: a window is complete when it is first read, and
+    /// does not change.
+    pub(crate) cache_tokens: Vec<CacheToken>,
+    /// By transform and id: the coder of a map's values.
+    map_values: BTreeMap<String, BTreeMap<String, Arc<Coder>>>,
     /// For each transform that reads the source: for each output of the stage, the local outputs that it comes from.
     residual_tags: BTreeMap<String, Vec<(OutputId, Vec<String>)>>,
 }
@@ -96,12 +109,38 @@ impl StageDescriptor {
         let residual_tags = residual_tags(&proto, &source_output, &outputs);
         let timers = StageTimers::new(plan, stage, &proto);
         let dropped_timer_told = AtomicBool::new(false);
-        Ok(Self { stage, name, source, sinks, timers, dropped_timer_told, sides, residual_tags, proto })
+        let map_values = map_values(&proto);
+        let cache_tokens = of.sides.iter().map(|side| CacheToken {
+            token: Bytes::copy_from_slice(id.as_bytes()),
+            r#type: Some(cache_token::Type::SideInput(cache_token::SideInput {
+                transform_id: side.transform.to_string(),
+                side_input_id: side.local_name.to_string(),
+            })),
+        });
+        let cache_tokens = cache_tokens.collect();
+        Ok(Self {
+            cache_tokens,
+            map_values,
+            stage,
+            name,
+            source,
+            sinks,
+            timers,
+            dropped_timer_told,
+            sides,
+            residual_tags,
+            proto,
+        })
     }
 
     /// The side input that a transform reads under a local name, and how its windows stand on the wire.
     pub(crate) fn side(&self, transform: &str, local_name: &str) -> Option<(SideId, WindowCoder)> {
         self.sides.get(transform)?.get(local_name).copied()
+    }
+
+    /// How the values of a map in a transform's state are encoded, if it has such a map.
+    pub(crate) fn map_values(&self, transform: &str, state: &str) -> Option<&Coder> {
+        Some(&**self.map_values.get(transform)?.get(state)?)
     }
 
     /// Transform and family of everything that may set timers; each takes a terminator and gives one back.
@@ -141,6 +180,34 @@ impl StageDescriptor {
 
 fn urn(transform: &pb::PTransform) -> &str {
     transform.spec.as_ref().map_or("", |spec| &spec.urn)
+}
+
+fn map_values(proto: &fnpb::ProcessBundleDescriptor) -> BTreeMap<String, BTreeMap<String, Arc<Coder>>> {
+    let value_coder = |spec: &pb::StateSpec| match spec.spec.as_ref()? {
+        Spec::MapSpec(map) => Some(map.value_coder_id.clone()),
+        Spec::MultimapSpec(map) => Some(map.value_coder_id.clone()),
+        Spec::ReadModifyWriteSpec(_)
+        | Spec::BagSpec(_)
+        | Spec::CombiningSpec(_)
+        | Spec::SetSpec(_)
+        | Spec::OrderedListSpec(_) => None,
+    };
+    let mut found = BTreeMap::new();
+    for (id, transform) in proto.transforms.iter().filter(|(_, transform)| urn(transform) == primitives::PAR_DO) {
+        let payload = transform.spec.as_ref().and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
+        let states = payload.into_iter().flat_map(|payload| payload.state_specs);
+        let maps: Vec<_> = states.filter_map(|(state, spec)| Some((state, value_coder(&spec)?))).collect();
+        if !maps.is_empty() {
+            found.insert(id.clone(), maps);
+        }
+    }
+    if found.is_empty() {
+        return BTreeMap::new();
+    }
+    // What cannot be read here is missing when it is asked for, and no other state is.
+    let coders = from_components(&proto.coders, &Path::root("coders"), &mut WireProblems::new());
+    let coder = |(state, id): (String, String)| Some((state, coders.get(id.as_str())?.clone()));
+    found.into_iter().map(|(id, maps)| (id, maps.into_iter().filter_map(coder).collect())).collect()
 }
 
 fn residual_tags(

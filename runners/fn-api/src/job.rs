@@ -9,6 +9,7 @@ use purlin_model::ids::{EnvironmentId, JobId};
 use purlin_plan::StageGraph;
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::urns::standard_runner_protocols as protocols;
 
 use crate::artifact::parse_staged_artifact;
 use crate::descriptor::{DescriptorError, StageDescriptor};
@@ -92,9 +93,9 @@ impl JobContext {
             artifact_endpoint: self.service(),
             control_endpoint: self.service(),
             dependencies: job.dependencies.get(environment).cloned().unwrap_or_default(),
-            runner_capabilities: vec![
-                purlin_proto::urns::standard_runner_protocols::MONITORING_INFO_SHORT_IDS.to_owned(),
-            ],
+            runner_capabilities: [protocols::MONITORING_INFO_SHORT_IDS, protocols::MULTIMAP_KEYS_VALUES_SIDE_INPUT]
+                .map(str::to_owned)
+                .to_vec(),
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             sibling_worker_ids: Vec::new(),
         }

@@ -164,6 +164,7 @@ impl BundleRun {
     pub(crate) fn request(&self) -> fnpb::InstructionRequest {
         let request = fnpb::ProcessBundleRequest {
             process_bundle_descriptor_id: self.stage.proto.id.clone(),
+            cache_tokens: self.stage.cache_tokens.clone(),
             ..fnpb::ProcessBundleRequest::default()
         };
         fnpb::InstructionRequest {

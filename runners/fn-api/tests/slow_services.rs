@@ -47,7 +47,9 @@ async fn a_worker_is_told_what_it_must_know_to_start() {
     assert_eq!((&info.artifact_endpoint, &info.status_endpoint), (&everywhere, &None));
     assert_eq!(info.retrieval_token, "token");
     assert_eq!(info.dependencies, [file]);
-    assert_eq!(info.runner_capabilities, ["beam:protocol:monitoring_info_short_ids:v1"]);
+    let capabilities =
+        ["beam:protocol:monitoring_info_short_ids:v1", "beam:protocol:multimap_keys_values_side_input:v1"];
+    assert_eq!(info.runner_capabilities, capabilities);
     assert_eq!((info.metadata["job_id"].as_str(), info.metadata["job_name"].as_str()), ("job-1", "test"));
     job.end(&server).await;
 }

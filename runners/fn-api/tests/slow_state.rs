@@ -9,9 +9,10 @@ use purlin_engine::data::ElementBatchBuilder;
 use purlin_engine::store::SideStore;
 use purlin_model::time::EventTime;
 use purlin_proto::fn_execution::v1::OrderedListRange;
+use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
 use purlin_proto::fn_execution::v1::state_key::{
-    BagUserState, IterableSideInput, MultimapKeysSideInput, MultimapKeysUserState, MultimapSideInput,
-    MultimapUserState, OrderedListUserState, Runner, Type,
+    BagUserState, IterableSideInput, MultimapEntriesUserState, MultimapKeysSideInput, MultimapKeysUserState,
+    MultimapKeysValuesSideInput, MultimapSideInput, MultimapUserState, OrderedListUserState, Runner, Type,
 };
 use support::harness::{DataStream, Harness, StateStream, append, clear, get};
 use support::job::{Job, header, kv};
@@ -62,15 +63,17 @@ impl Scene {
         data
     }
 
-    /// Ends the bundle well, and lets its state count.
-    async fn commit(&mut self) {
+    /// Ends the bundle well, lets its state count, and begins the next one.
+    async fn commit(&mut self) -> Vec<CacheToken> {
         self.data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
         self.worker.done(&self.instruction);
         let result = self.job.finished().await;
         let seq = purlin_engine::core::action::LedgerSeq(0);
         purlin_engine::store::StateStore::apply(&*self.job.state, result.delta.unwrap(), seq);
         self.job.start(&[kv("a", "2")]);
-        self.instruction = self.worker.bundle().await.0;
+        let (instruction, request) = self.worker.process_bundle().await;
+        self.instruction = instruction;
+        request.cache_tokens
     }
 }
 
@@ -119,6 +122,15 @@ fn entries() -> Type {
     })
 }
 
+fn pairs(user_state: &str) -> Type {
+    Type::MultimapEntriesUserState(MultimapEntriesUserState {
+        transform_id: "work".to_owned(),
+        user_state_id: user_state.to_owned(),
+        window: Bytes::new(),
+        key: Bytes::from_static(b"key"),
+    })
+}
+
 fn ordered(range: Option<(i64, i64)>) -> Type {
     Type::OrderedListUserState(OrderedListUserState {
         transform_id: "work".to_owned(),
@@ -159,6 +171,28 @@ async fn side_inputs_are_read_by_page_and_by_key() {
         window: Bytes::new(),
     });
     assert_eq!(scene.value(keys).await, b"\x01a\x01b");
+    let whole = Type::MultimapKeysValuesSideInput(MultimapKeysValuesSideInput {
+        transform_id: "work".to_owned(),
+        side_input_id: "map".to_owned(),
+        window: Bytes::new(),
+    });
+    let (first, token) = scene.ask(whole.clone(), get(b"")).await.unwrap();
+    assert!(first.starts_with(b"\x01a\0\0\0\x02") && first.ends_with(b"\x013"), "{}", first.len());
+    let (second, end) = scene.ask(whole, get(&token)).await.unwrap();
+    assert_eq!((second, end), (b"\x01b\0\0\0\x01\x012".to_vec(), Vec::new()));
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
+async fn what_was_read_of_side_inputs_may_be_kept_for_the_next_bundle() {
+    let mut scene = Scene::set(&[]).await;
+    let tokens = scene.commit().await;
+    assert_eq!(tokens, scene.commit().await);
+    let tokens = tokens.iter().map(|token| match &token.r#type {
+        Some(cache_token::Type::SideInput(side)) if !token.token.is_empty() => side.side_input_id.as_str(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map"]);
     scene.job.end(&scene.server).await;
 }
 
@@ -186,6 +220,22 @@ async fn state_is_seen_at_once_and_kept_by_commit() {
 }
 
 #[tokio::test]
+async fn a_map_is_read_with_its_values_counted() {
+    let mut scene = Scene::set(&[]).await;
+    assert_eq!(scene.value(pairs("map")).await, b"");
+    scene.ask(entry("m"), append(b"\x01x\x02yz")).await.unwrap();
+    scene.ask(entry("n"), append(b"\x00")).await.unwrap();
+    assert_eq!(scene.value(pairs("map")).await, b"m\0\0\0\x02\x01x\x02yzn\0\0\0\x01\x00");
+    scene.commit().await;
+    scene.ask(entry("m"), append(b"\x01w")).await.unwrap();
+    assert_eq!(scene.value(pairs("map")).await, b"m\0\0\0\x03\x01x\x02yz\x01wn\0\0\0\x01\x00");
+    scene.ask(pairs("map"), clear()).await.unwrap();
+    assert_eq!(scene.value(pairs("map")).await, b"");
+    assert_eq!(scene.value(entries()).await, b"");
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
 async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     let mut scene = Scene::set(&[]).await;
     let mut check = async |key: Type, operation, expected: &str| {
@@ -196,6 +246,8 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     check(map(b""), clear(), "multimap_side_input cannot be cleared").await;
     check(list(), get(b"token"), "continuation token").await;
     check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
+    check(pairs("map"), append(b"x"), "multimap_entries_user_state cannot be appended to").await;
+    check(pairs("bag"), get(b""), "`bag` is not declared as a map").await;
     check(Type::Runner(Runner::default()), get(b""), "kind runner").await;
     check(ordered(None), append(b"\x05\x02a"), "an entry of an ordered list cannot be read").await;
     let stranger = BagUserState { transform_id: "stranger".to_owned(), ..Default::default() };
@@ -209,6 +261,9 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
         window: Bytes::from_static(b"window"),
     };
     check(Type::IterableSideInput(window), get(b""), "6 bytes follow").await;
+    scene.ask(entry("m"), append(b"\x05cut")).await.unwrap();
+    let error = scene.ask(pairs("map"), get(b"")).await.unwrap_err();
+    assert!(error.contains("values of the map `map` are not of their coder"), "{error}");
     let error = scene.state.ask("nobody", list(), get(b"")).await.unwrap_err();
     assert!(error.contains("`nobody`"), "{error}");
     scene.job.end(&scene.server).await;

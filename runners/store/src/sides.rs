@@ -125,6 +125,30 @@ impl SideStore for MemorySideStore {
             SideWindow::Multimap(keys) => keys.keys().cloned().collect(),
         }))
     }
+
+    fn read_entries(&self, side: SideId, window: &BoundedWindow, from: u64) -> Result<SidePage, StoreError> {
+        let windows = self.windows.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(SideWindow::Multimap(keys)) = windows.get(&(side, window.clone())) else {
+            return Ok(SidePage::default());
+        };
+        let (mut data, mut until) = (BytesMut::new(), from);
+        for (key, values) in keys.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+            let length = key.len() + 4 + values.iter().map(Bytes::len).sum::<usize>();
+            if until > from && data.len() + length > PAGE_BYTES {
+                return Ok(SidePage { data: data.freeze(), next: Some(until) });
+            }
+            let count = i32::try_from(values.len()).map_err(|_| StoreError::Io {
+                doing: format!("read an entry of {side}"),
+                why: "one key has more values than an iterable can count".to_owned(),
+            })?;
+            data.reserve(length);
+            data.extend_from_slice(key);
+            data.extend_from_slice(&count.to_be_bytes());
+            values.iter().for_each(|value| data.extend_from_slice(value));
+            until += 1;
+        }
+        Ok(SidePage { data: data.freeze(), next: None })
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_entries_hold_whole_ones() {
+        let (store, side) = store(Coder::kv(Coder::VarInt, Coder::Bytes), SideAccess::Multimap);
+        let value = |key: u8| [&[key, 0x80, 0x80, 0x30][..], &vec![key; 0xc_0000]].concat();
+        store.append(side, &batch(&[&value(1), &value(2), &value(1), &value(3)]), 0, 4).unwrap();
+        let mut sizes = Vec::new();
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let page = store.read_entries(side, &BoundedWindow::Global, at).unwrap();
+            sizes.push(page.data.len());
+            from = page.next;
+        }
+        assert_eq!(sizes, [2 * 0xc_0003 + 5, 0xc_0003 + 5, 0xc_0003 + 5]);
+    }
+
+    #[test]
     fn an_empty_window_is_empty_and_not_an_error() {
         let (store, side) = store(Coder::Bytes, SideAccess::Iterable);
         assert_eq!(store.read_iterable(side, &BoundedWindow::Global, 0), Ok(SidePage::default()));
@@ -185,6 +224,9 @@ mod tests {
         let values = store.read_multimap(side, &BoundedWindow::Global, b"\x01a", 0).unwrap();
         assert_eq!(&values.data[..], b"\x01\x03");
         assert_eq!(&store.read_keys(side, &BoundedWindow::Global, 0).unwrap().data[..], b"\x01a\x01b");
+        let entries = store.read_entries(side, &BoundedWindow::Global, 0).unwrap();
+        assert_eq!(&entries.data[..], b"\x01a\0\0\0\x02\x01\x03\x01b\0\0\0\x01\x02");
+        assert_eq!(store.read_entries(side, &BoundedWindow::Global, u64::MAX), Ok(SidePage::default()));
         assert_eq!(store.read_multimap(side, &BoundedWindow::Global, b"\x01z", 0), Ok(SidePage::default()));
     }
 }

@@ -23,6 +23,8 @@ class PurlinTest(upstream.PortableRunnerTest):
         options = super().create_options()
         options.view_as(PortableOptions).environment_type = "LOOPBACK"
         options.view_as(DebugOptions).add_experiment("purlin_runner=" + os.environ["PURLIN_RUNNER"])
+        # What pip has installed is logged with each job otherwise, and pip takes longer to say it than most of these jobs.
+        options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
         return options
 
     def test_sliding_windows(self):

@@ -49,4 +49,10 @@ pub trait SideStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// If they cannot be read back.
     fn read_keys(&self, side: SideId, window: &BoundedWindow, from: u64) -> Result<SidePage, StoreError>;
+
+    /// All keys of a window, each once, with its values: as `KV<K, Iterable<V>>`, whose iterables tell their length.
+    ///
+    /// # Errors
+    /// If they cannot be read back.
+    fn read_entries(&self, side: SideId, window: &BoundedWindow, from: u64) -> Result<SidePage, StoreError>;
 }

@@ -62,6 +62,10 @@ pub(crate) enum StateFault {
     NoTransform { transform: String, stage: Arc<str> },
     #[error("the window of the state key cannot be read: {0}")]
     Window(String),
+    #[error("state `{state}` is not declared as a map, so that its entries cannot be read")]
+    NoMap { state: String },
+    #[error("values of the map `{state}` are not of their coder, {coder}")]
+    Values { state: String, coder: String },
     #[error("an entry of an ordered list cannot be read")]
     Entry,
     #[error("the continuation token is not one that this server gave out")]
@@ -95,8 +99,8 @@ fn serve(run: &BundleRun, key: Option<Type>, operation: Option<Operation>) -> Re
         Type::MultimapUserState(key) => user_state::multimap(run, key, operation),
         Type::MultimapKeysUserState(key) => user_state::multimap_keys(run, key, &operation),
         Type::Runner(_) => Err(StateFault::Unsupported("runner")),
-        Type::MultimapKeysValuesSideInput(_) => Err(StateFault::Unsupported("multimap_keys_values_side_input")),
-        Type::MultimapEntriesUserState(_) => Err(StateFault::Unsupported("multimap_entries_user_state")),
+        Type::MultimapKeysValuesSideInput(key) => side_input::multimap_entries(run, &key, &operation),
+        Type::MultimapEntriesUserState(key) => user_state::multimap_entries(run, key, &operation),
         Type::OrderedListUserState(key) => user_state::ordered_list(run, key, operation),
     }
 }

@@ -5,7 +5,9 @@ use purlin_engine::store::SidePage;
 use purlin_model::element::decode_window;
 use purlin_model::window::BoundedWindow;
 use purlin_proto::fn_execution::v1 as fnpb;
-use purlin_proto::fn_execution::v1::state_key::{IterableSideInput, MultimapKeysSideInput, MultimapSideInput};
+use purlin_proto::fn_execution::v1::state_key::{
+    IterableSideInput, MultimapKeysSideInput, MultimapKeysValuesSideInput, MultimapSideInput,
+};
 use purlin_proto::fn_execution::v1::state_request::Request as Operation;
 use purlin_proto::fn_execution::v1::state_response::Response as Answer;
 
@@ -32,6 +34,17 @@ pub(super) fn multimap_keys(
     let from = get(operation, "multimap_keys_side_input")?;
     let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
     Ok(answer(run.sides.read_keys(side, &window, from)?))
+}
+
+/// Small maps are read whole by SDKs that are told of it, rather than key by key.
+pub(super) fn multimap_entries(
+    run: &BundleRun,
+    key: &MultimapKeysValuesSideInput,
+    operation: &Operation,
+) -> Result<Answer, StateFault> {
+    let from = get(operation, "multimap_keys_values_side_input")?;
+    let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
+    Ok(answer(run.sides.read_entries(side, &window, from)?))
 }
 
 fn answer(read: SidePage) -> Answer {

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use purlin_engine::store::{Cell, Page, StateView};
+use purlin_engine::store::{Cell, Page, StateError, StateView};
 use purlin_model::coder::varint::read_varint;
+use purlin_model::coder::{Coder, Context};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::state_key::{
-    BagUserState, MultimapKeysUserState, MultimapUserState, OrderedListUserState,
+    BagUserState, MultimapEntriesUserState, MultimapKeysUserState, MultimapUserState, OrderedListUserState,
 };
 use purlin_proto::fn_execution::v1::state_request::Request as Operation;
 use purlin_proto::fn_execution::v1::state_response::Response as Answer;
@@ -38,24 +39,75 @@ pub(super) fn multimap_keys(
     operation: &Operation,
 ) -> Result<Answer, StateFault> {
     let map = cell(run, &key.transform_id, &key.user_state_id, key.window, key.key, None)?;
-    with_state(run, |state| {
-        let keys = state.map_keys(&map)?;
-        match operation {
-            Operation::Get(get) => {
-                let (data, next) = page_of(&keys, position(&get.continuation_token)?);
-                Ok(page(data, next))
-            }
-            Operation::Clear(_) => {
-                for map_key in keys {
-                    state.clear(&Cell { map_key: Some(map_key), ..map.clone() })?;
-                }
-                Ok(Answer::Clear(fnpb::StateClearResponse {}))
-            }
-            Operation::Append(_) => {
-                Err(StateFault::Operation { kind: "multimap_keys_user_state", done: "appended to" })
-            }
+    with_state(run, |state| match operation {
+        Operation::Get(get) => {
+            let keys = state.map_keys(&map)?;
+            let item = |index: usize| Ok(keys[index].clone());
+            let (data, next) = page_of(keys.len(), position(&get.continuation_token)?, item)?;
+            Ok(page(data, next))
         }
+        Operation::Clear(_) => clear_map(state, &map),
+        Operation::Append(_) => Err(StateFault::Operation { kind: "multimap_keys_user_state", done: "appended to" }),
     })
+}
+
+/// Each key of a map with its values, as `KV<K, Iterable<V>>`: how many there are stands before them. Java asks for it.
+pub(super) fn multimap_entries(
+    run: &BundleRun,
+    key: MultimapEntriesUserState,
+    operation: &Operation,
+) -> Result<Answer, StateFault> {
+    let MultimapEntriesUserState { transform_id, user_state_id, window, key } = key;
+    let map = cell(run, &transform_id, &user_state_id, window, key, None)?;
+    let values = run.stage.map_values(&transform_id, &user_state_id);
+    with_state(run, |state| match operation {
+        Operation::Get(get) => {
+            let coder = values.ok_or_else(|| StateFault::NoMap { state: user_state_id.clone() })?;
+            let keys = state.map_keys(&map)?;
+            let item = |index: usize| {
+                let cell = Cell { map_key: Some(keys[index].clone()), ..map.clone() };
+                entry(&keys[index], &whole(state, &cell)?, coder)
+                    .ok_or_else(|| StateFault::Values { state: user_state_id.clone(), coder: coder.to_string() })
+            };
+            let (data, next) = page_of(keys.len(), position(&get.continuation_token)?, item)?;
+            Ok(page(data, next))
+        }
+        Operation::Clear(_) => clear_map(state, &map),
+        Operation::Append(_) => Err(StateFault::Operation { kind: "multimap_entries_user_state", done: "appended to" }),
+    })
+}
+
+fn clear_map(state: &mut dyn StateView, map: &Cell) -> Result<Answer, StateFault> {
+    for map_key in state.map_keys(map)? {
+        state.clear(&Cell { map_key: Some(map_key), ..map.clone() })?;
+    }
+    Ok(Answer::Clear(fnpb::StateClearResponse {}))
+}
+
+/// All pages of a cell.
+fn whole(state: &mut dyn StateView, cell: &Cell) -> Result<BytesMut, StateError> {
+    let (mut all, mut from) = (BytesMut::new(), Some(Page::default()));
+    while let Some(page) = from {
+        let (data, next) = state.read(cell, page)?;
+        all.extend_from_slice(&data);
+        from = next;
+    }
+    Ok(all)
+}
+
+/// A key and its values, or `None` if these are not of their coder.
+fn entry(key: &[u8], values: &[u8], coder: &Coder) -> Option<Bytes> {
+    let (mut rest, mut count) = (values, 0_i32);
+    while !rest.is_empty() {
+        let before = rest.len();
+        coder.skip(&mut rest, Context::Nested).ok()?;
+        // Values without bytes could not be counted; who wrote none has none.
+        if rest.len() == before {
+            return None;
+        }
+        count = count.checked_add(1)?;
+    }
+    Some([key, &count.to_be_bytes(), values].concat().into())
 }
 
 /// An ordered list is kept as a multimap from sort keys, so written that their bytes sort as they do, to entries.
@@ -69,16 +121,9 @@ pub(super) fn ordered_list(
     let at = |sort_key: Bytes| Cell { map_key: Some(sort_key), ..list.clone() };
     with_state(run, |state| match operation {
         Operation::Get(get) => {
-            let mut entries = Vec::new();
-            for sort_key in within(state.map_keys(&list)?, range.as_ref()) {
-                let (mut from, cell) = (Some(Page::default()), at(sort_key));
-                while let Some(page) = from {
-                    let (data, next) = state.read(&cell, page)?;
-                    entries.push(data);
-                    from = next;
-                }
-            }
-            let (data, next) = page_of(&entries, position(&get.continuation_token)?);
+            let sort_keys = within(state.map_keys(&list)?, range.as_ref());
+            let item = |index: usize| Ok(whole(state, &at(sort_keys[index].clone()))?.freeze());
+            let (data, next) = page_of(sort_keys.len(), position(&get.continuation_token)?, item)?;
             Ok(page(data, next))
         }
         Operation::Append(append) => {
@@ -165,19 +210,24 @@ fn cell(
     Ok(Cell { transform: name.into(), state: Arc::from(state), window, key, map_key })
 }
 
-/// Whole keys from a position on.
-fn page_of(keys: &[Bytes], from: u64) -> (Bytes, Option<u64>) {
-    let from = usize::try_from(from).unwrap_or(usize::MAX).min(keys.len());
+/// Whole items of so many, from a position on.
+fn page_of(
+    number: usize,
+    from: u64,
+    mut item: impl FnMut(usize) -> Result<Bytes, StateFault>,
+) -> Result<(Bytes, Option<u64>), StateFault> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(number);
     let mut data = BytesMut::new();
     let mut until = from;
-    for key in &keys[from..] {
-        if until > from && data.len() + key.len() > PAGE_BYTES {
+    while until < number {
+        let item = item(until)?;
+        if until > from && data.len() + item.len() > PAGE_BYTES {
             break;
         }
-        data.extend_from_slice(key);
+        data.extend_from_slice(&item);
         until += 1;
     }
-    (data.freeze(), (until < keys.len()).then_some(until as u64))
+    Ok((data.freeze(), (until < number).then_some(until as u64)))
 }
 
 #[cfg(test)]
@@ -205,9 +255,21 @@ mod tests {
     #[test]
     fn keys_are_paged_whole() {
         let keys = [Bytes::from(vec![1; PAGE_BYTES + 1]), Bytes::from_static(b"a"), Bytes::from_static(b"b")];
-        let (first, next) = page_of(&keys, 0);
+        let page_of = |from| page_of(keys.len(), from, |index| Ok(keys[index].clone())).unwrap();
+        let (first, next) = page_of(0);
         assert_eq!((first.len(), next), (PAGE_BYTES + 1, Some(1)));
-        assert_eq!(page_of(&keys, 1), (Bytes::from_static(b"ab"), None));
-        assert_eq!(page_of(&keys, u64::MAX), (Bytes::new(), None));
+        assert_eq!(page_of(1), (Bytes::from_static(b"ab"), None));
+        assert_eq!(page_of(u64::MAX), (Bytes::new(), None));
+    }
+
+    #[test]
+    fn an_entry_counts_its_values() {
+        let coder = Coder::StringUtf8;
+        assert_eq!(
+            entry(b"\x01k", b"\x01a\x00\x02bc", &coder).as_deref(),
+            Some(&b"\x01k\0\0\0\x03\x01a\x00\x02bc"[..])
+        );
+        assert_eq!(entry(b"\x01k", b"", &coder).as_deref(), Some(&b"\x01k\0\0\0\0"[..]));
+        assert_eq!(entry(b"\x01k", b"\x05a", &coder), None);
     }
 }

@@ -82,8 +82,13 @@ impl Harness {
 
     /// The next bundle: its instruction and its descriptor.
     pub(crate) async fn bundle(&mut self) -> (String, String) {
+        let (id, bundle) = self.process_bundle().await;
+        (id, bundle.process_bundle_descriptor_id)
+    }
+
+    pub(crate) async fn process_bundle(&mut self) -> (String, fnpb::ProcessBundleRequest) {
         match self.instruction().await {
-            (id, Ask::ProcessBundle(bundle)) => (id, bundle.process_bundle_descriptor_id),
+            (id, Ask::ProcessBundle(bundle)) => (id, bundle),
             (_, other) => panic!("{other:?} instead of a bundle"),
         }
     }

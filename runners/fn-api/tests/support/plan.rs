@@ -116,17 +116,22 @@ fn components(environment: pb::Environment) -> pb::Components {
         };
         all.pcollections.insert(id.into(), pcollection);
     }
+    let multimap = pb::MultimapStateSpec { key_coder_id: "bytes".into(), value_coder_id: "bytes".into() };
+    let map = pb::StateSpec { spec: Some(pb::state_spec::Spec::MultimapSpec(multimap)), ..Default::default() };
+    let map = ("map".to_owned(), map);
     let transform = |name: &str, inputs: &[(&str, &str)], outputs: &[(&str, &str)]| {
-        let map =
+        let tagged =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(tag, id)| ((*tag).to_owned(), (*id).to_owned())).collect();
         pb::PTransform {
             unique_name: name.into(),
             spec: Some(pb::FunctionSpec {
                 urn: primitives::PAR_DO.into(),
-                payload: pb::ParDoPayload::default().encode_to_vec().into(),
+                payload: pb::ParDoPayload { state_specs: BTreeMap::from([map.clone()]), ..Default::default() }
+                    .encode_to_vec()
+                    .into(),
             }),
-            inputs: map(inputs),
-            outputs: map(outputs),
+            inputs: tagged(inputs),
+            outputs: tagged(outputs),
             environment_id: "env".into(),
             ..Default::default()
         }
