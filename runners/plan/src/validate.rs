@@ -69,8 +69,20 @@ pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
     for leaf in &graph.leaves {
         check_leaf(&graph, &coders, leaf, &mut problems);
     }
+    check_names(&graph, &mut problems);
     problems.into_result(())?;
     Ok(ValidatedPipeline { proto: Arc::new(pipeline), graph })
+}
+
+/// The name of a transform is the address of its state, so that two of one name would share it.
+fn check_names(graph: &Graph, problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for leaf in graph.leaves.iter().filter(|leaf| leaf.stateful) {
+        if !seen.insert(&leaf.name) {
+            let what = format!("is the name of two transforms with state or timers, `{}` among them", leaf.id);
+            problems.add(&leaf.name, what, "give each its own `unique_name`: state is kept under it");
+        }
+    }
 }
 
 fn check_references(components: &pb::Components, problems: &mut Problems) {

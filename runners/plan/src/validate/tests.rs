@@ -405,3 +405,19 @@ fn everything_that_is_wrong_is_told_at_once() {
     - windowing strategy `sessions`: windowing_strategies["sessions"].trigger is not set; send a trigger
     "#);
 }
+
+#[test]
+fn two_states_under_one_name() {
+    let stateful = |pipeline: TestPipeline, name: &str| {
+        pipeline
+            .par_do(name, "pairs", &[name])
+            .stateful()
+            .edit(|transform| transform.unique_name = "Remember".to_owned())
+    };
+    let pipeline = || {
+        TestPipeline::new().collection("pairs", "kv<bytes, bytes>").impulse("start").par_do("Pair", "start", &["pairs"])
+    };
+    assert_eq!(stateful(pipeline(), "one").problems(), "");
+    let both = stateful(stateful(pipeline(), "one"), "other");
+    assert_snapshot!(both.problems(), @"Remember: is the name of two transforms with state or timers, `other` among them; give each its own `unique_name`: state is kept under it");
+}
