@@ -4,6 +4,7 @@ Run the comparisons with the project's own interpreter, `.env/bin/python`, which
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import platform
@@ -14,9 +15,12 @@ import sys
 
 import grpc
 
+import process
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEAM_VERSION = "2.77.0"
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+GO_BIN = ROOT / ".env" / "go" / "bin"
 # No server on this machine takes longer unless it is broken.
 UP_WITHIN_S = 30
 
@@ -32,16 +36,29 @@ def purlin(given):
 
 def prism():
     """Beam's Prism, installed into .env/go/bin with Go when it is first wanted."""
-    folder = ROOT / ".env" / "go" / "bin"
-    program = folder / "prism"
+    program = GO_BIN / "prism"
     if not program.exists():
-        print(f"installing Prism v{BEAM_VERSION} into {folder.relative_to(ROOT)}", file=sys.stderr)
-        try:
-            environment = os.environ | {"GOBIN": str(folder)}
-            subprocess.run(["go", "install", f"{PRISM}@v{BEAM_VERSION}"], env=environment, check=True)
-        except FileNotFoundError:
-            sys.exit("Prism needs Go: install it, or leave Prism out (see --help)")
+        print(f"installing Prism v{BEAM_VERSION} into {GO_BIN.relative_to(ROOT)}", file=sys.stderr)
+        _go("install", f"{PRISM}@v{BEAM_VERSION}")
     return str(program)
+
+
+def go_load(name):
+    """One of the Go SDK's own load tests, built into .env/go/bin when it is first wanted."""
+    program = GO_BIN / name
+    if not program.exists():
+        print(f"building the Go SDK's load tests into {GO_BIN.relative_to(ROOT)}", file=sys.stderr)
+        # `tool` is Go's name for all programs that go.mod lists as such.
+        _go("build", "-o", f"{GO_BIN}/", "tool", cwd=ROOT / "benchmarks" / "go")
+    return str(program)
+
+
+def _go(*words, **options):
+    GO_BIN.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(["go", *words], env=os.environ | {"GOBIN": str(GO_BIN)}, check=True, **options)
+    except FileNotFoundError:
+        sys.exit("Prism and the Go SDK's load tests need Go: install it, or leave them out (see --help)")
 
 
 def answered(port):
@@ -58,35 +75,42 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@contextlib.contextmanager
-def ended(process):
-    """Ends a process with the block."""
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+@dataclasses.dataclass
+class Server:
+    """A server that answers, and what it has cost so far."""
+
+    name: str
+    port: int
+    pid: int
+
+    @property
+    def cpu_s(self):
+        return process.cpu_s(self.pid)
+
+    @property
+    def peak_bytes(self):
+        return process.peak_bytes(self.pid)
 
 
 @contextlib.contextmanager
-def purlin_server(program):
-    """A port at which `purlin serve` listens."""
-    command = [program, "serve", "--port", "0", "--log-level", "error"]
-    with ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as server:
-        line = server.stdout.readline()
+def purlin_server(program, *options):
+    """`purlin serve`, listening on a free port."""
+    command = [program, "serve", "--port", "0", "--log-level", "error", *options]
+    with process.ended(process.start(command, stdout=subprocess.PIPE, text=True)) as started:
+        line = started.stdout.readline()
         if not line.startswith("listening on "):
             sys.exit(f"{' '.join(command)} did not come up: {line!r}")
-        yield int(line.rsplit(":", 1)[1])
+        yield Server("Purlin", int(line.rsplit(":", 1)[1]), started.pid)
 
 
 @contextlib.contextmanager
 def prism_server(program):
-    """A port at which Prism listens."""
+    """Prism, listening on a free port."""
     port = free_port()
     command = [program, f"--job_port={port}", "--serve_http=false", "--log_level=error"]
-    with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)):
+    with process.ended(process.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)) as started:
         answered(port).close()
-        yield port
+        yield Server("Prism", port, started.pid)
 
 
 def machine():

@@ -88,16 +88,16 @@ def contenders(names, program):
             elif name == "purlin run, one worker":
                 found[name] = ([program, "run", "--workers", "1", "--"], [])
             elif name == "purlin serve, LOOPBACK":
-                found[name] = ([], job_options(servers.enter_context(bench.purlin_server(program)), LOOPBACK))
+                found[name] = ([], job_options(servers.enter_context(bench.purlin_server(program)).port, LOOPBACK))
             elif name == "purlin serve, PROCESS":
-                port = servers.enter_context(bench.purlin_server(program))
+                port = servers.enter_context(bench.purlin_server(program)).port
                 found[name] = ([], job_options(port, process_environment(program)))
             elif name == "FnApiRunner":
                 found[name] = ([], ["--runner=FnApiRunner"])
             elif name == "Prism":
                 found[name] = ([], ["--runner=PrismRunner", f"--prism_location={bench.prism()}"])
             elif name == "Prism, running":
-                port = servers.enter_context(bench.prism_server(bench.prism()))
+                port = servers.enter_context(bench.prism_server(bench.prism())).port
                 found[name] = ([], job_options(port, LOOPBACK))
         yield found
 

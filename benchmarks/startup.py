@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 import bench
+import process
 import ten_elements
 
 # Saves the client half a second of pip; `purlin run` sets it too.
@@ -35,7 +36,7 @@ def options(port):
 def stub_server():
     """A port at which the stub listens."""
     command = [sys.executable, str(bench.ROOT / "benchmarks" / "stub_server.py")]
-    with bench.ended(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)) as server:
+    with process.ended(process.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)) as server:
         yield int(server.stdout.readline())
 
 
@@ -55,9 +56,9 @@ def job_time(port):
 def jobs(program, rounds, with_prism):
     """Measures 1."""
     with contextlib.ExitStack() as servers:
-        ports = {"stub": servers.enter_context(stub_server()), "Purlin": servers.enter_context(bench.purlin_server(program))}
+        ports = {"stub": servers.enter_context(stub_server()), "Purlin": servers.enter_context(bench.purlin_server(program)).port}
         if with_prism:
-            ports["Prism"] = servers.enter_context(bench.prism_server(bench.prism()))
+            ports["Prism"] = servers.enter_context(bench.prism_server(bench.prism())).port
         times = {name: [] for name in ports}
         for number in range(rounds + 1):
             for name, port in ports.items():
@@ -80,7 +81,7 @@ def first_answer(program):
     """Seconds from starting `purlin serve` to its first answer."""
     command = [program, "serve", "--port", "0", "--log-level", "error"]
     began = time.perf_counter()
-    with bench.ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as server:
+    with process.ended(process.start(command, stdout=subprocess.PIPE, text=True)) as server:
         port = int(server.stdout.readline().rsplit(":", 1)[1])
         listening = time.perf_counter() - began
         with bench.answered(port) as channel:
@@ -101,8 +102,8 @@ def servers(program, rounds):
 def programs(program, rounds):
     """Measures 3."""
     script = [sys.executable, str(bench.ROOT / "benchmarks" / "ten_elements.py")]
-    with bench.purlin_server(program) as port:
-        ways = {"against a server": [*script, *options(port)], "by purlin run": [program, "run", "--", *script]}
+    with bench.purlin_server(program) as server:
+        ways = {"against a server": [*script, *options(server.port)], "by purlin run": [program, "run", "--", *script]}
         times = {name: [] for name in ways}
         for number in range(rounds + 1):
             for name, command in ways.items():
