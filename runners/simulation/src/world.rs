@@ -7,7 +7,7 @@ use purlin_engine::core::action::{Action, BundleDraft, BundleId, LedgerSeq, Outc
 use purlin_engine::core::bundle::{BundleResult, DeltaId};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
-use purlin_engine::core::event::{Event, Failure, Residual, Split};
+use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
 use purlin_engine::data::{BatchRef, BatchSlice, LaneWriter};
@@ -15,7 +15,7 @@ use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, DueBound, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+use purlin_store::{MemoryBroker, MemoryDisk, MemorySideStore, MemoryStateStore, SpillingBatchStore};
 
 use crate::oracle::sorted;
 use crate::plan::{Role, plan, windows_of};
@@ -41,7 +41,8 @@ pub(crate) struct World<'a> {
     random: Random,
     engine: Engine,
     now: i64,
-    batches: Arc<MemoryBatchStore>,
+    batches: Arc<SpillingBatchStore>,
+    broker: Arc<MemoryBroker>,
     sides: MemorySideStore,
     state: MemoryStateStore,
     running: BTreeMap<BundleId, BundleDraft>,
@@ -58,6 +59,8 @@ impl<'a> World<'a> {
         let graph = Arc::new(planned.graph);
         // Workers are lost often here, and the job must not give up on them.
         let config = EngineConfig { lost_worker_attempts_max: 1_000, kernel_slots: 3, ..EngineConfig::default() };
+        // So little that much must go to disk, and now and then enough.
+        let broker = MemoryBroker::for_data(if random.percent(20) { 1 << 20 } else { 200 + random.below(20_000) });
         let engine = Engine::new(graph.clone(), config, schedule).expect("the simulation plans well");
         Self {
             program,
@@ -68,7 +71,8 @@ impl<'a> World<'a> {
             random,
             engine,
             now: 0,
-            batches: Arc::new(MemoryBatchStore::new()),
+            batches: SpillingBatchStore::new(&broker.job(), Arc::new(MemoryDisk::new(1 << 30))),
+            broker,
             state: MemoryStateStore::new(),
             running: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -87,7 +91,8 @@ impl<'a> World<'a> {
         for _ in 0..STEPS_MAX {
             if let Some(outcome) = &self.outcome {
                 assert_eq!(*outcome, Outcome::Done);
-                assert_eq!(self.batches.resident_bytes(), 0, "batches are left behind");
+                assert_eq!(self.batches.held_bytes(), 0, "batches are left behind");
+                assert_eq!(self.broker.used(), 0, "memory is left reserved");
                 return self.collected.iter().map(|(sink, elements)| (*sink, sorted(elements))).collect();
             }
             self.step();
@@ -113,6 +118,11 @@ impl<'a> World<'a> {
                 self.tell(Event::Workers { env, slots });
             }
             6 => self.tell(Event::Tick),
+            // Memory is the whole process's, so that it may be short for reasons that this job does not know.
+            7 => {
+                let level = if self.random.percent(70) { MemoryLevel::High } else { MemoryLevel::Low };
+                self.tell(Event::Pressure(level));
+            }
             _ => self.complete(bundle),
         }
     }

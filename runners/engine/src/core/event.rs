@@ -40,6 +40,8 @@ pub enum Event {
         /// How many bundles it can run at once.
         slots: u32,
     },
+    /// Memory has become short, or is not any more.
+    Pressure(MemoryLevel),
     /// The job cannot go on, for a reason outside any bundle.
     Broken {
         /// What the user is told.
@@ -49,6 +51,16 @@ pub enum Event {
     Cancel,
     /// The clock has reached what [`next_wakeup`](crate::core::engine::Engine::next_wakeup) asked for.
     Tick,
+}
+
+/// How much of the memory for data is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum MemoryLevel {
+    /// There is room.
+    #[default]
+    Low,
+    /// Nearly all; what can wait should.
+    High,
 }
 
 /// Why a bundle failed.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!  wire:   [header│value][header│value][header│value]
-//!  batch:  header (uniform) or headers + ends   │ values: [value][value][value] │ ends: 3 × u32
+//!  batch:  header (uniform) or a table of headers and which one each element has   │ values: [value][value][value] │ ends: 3 × u32
 //! ```
 //! Knows bytes and boundaries; does not know what a value means.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use purlin_model::coder::{Coder, CoderError, CoderFault};
@@ -13,23 +15,38 @@ use purlin_model::time::EventTime;
 use purlin_model::window::WindowCoder;
 use thiserror::Error;
 
+use crate::store::Reservation;
+
 /// Elements, immutable and cheap to share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElementBatch {
-    headers: Headers,
-    values: Bytes,
+    pub(super) headers: Headers,
+    pub(super) values: Bytes,
     /// Where each value ends in `values`; ascending.
-    ends: Vec<u32>,
-    min_timestamp: EventTime,
+    pub(super) ends: Vec<u32>,
+    pub(super) min_timestamp: EventTime,
+    held: Held,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Headers {
+pub(super) enum Headers {
     /// All elements have these bytes in front.
     Uniform(Vec<u8>),
-    /// Each element has its own; `ends` ascend, as many as there are elements.
-    Each { bytes: Bytes, ends: Vec<u32> },
+    /// Elements differ: the headers that follow one another (`ends` ascend), and which of them each element has.
+    Table { bytes: Vec<u8>, ends: Vec<u32>, of: Vec<u32> },
 }
+
+/// The memory that a batch is in, given back with its last owner. Says nothing about what the batch is.
+#[derive(Clone, Debug, Default)]
+struct Held(Option<Arc<Reservation>>);
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
 
 /// One element of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +58,10 @@ pub struct ElementView<'a> {
 }
 
 impl ElementBatch {
+    pub(super) fn of_parts(headers: Headers, values: Bytes, ends: Vec<u32>, min_timestamp: EventTime) -> Self {
+        Self { headers, values, ends, min_timestamp, held: Held::default() }
+    }
+
     /// How many elements.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -55,9 +76,34 @@ impl ElementBatch {
     pub fn bytes(&self) -> u64 {
         let headers = match &self.headers {
             Headers::Uniform(header) => header.len(),
-            Headers::Each { bytes, ends } => bytes.len() + 4 * ends.len(),
+            Headers::Table { bytes, ends, of } => bytes.len() + 4 * (ends.len() + of.len()),
         };
         (headers + self.values.len() + 4 * self.ends.len()) as u64
+    }
+
+    /// The same batch, in memory that is reserved: given back when nobody has the batch any more. Values that were
+    /// taken out of it are not counted for longer than that.
+    pub fn held_by(self, reservation: Reservation) -> Self {
+        Self { held: Held(Some(Arc::new(reservation))), ..self }
+    }
+
+    /// Whether its memory is reserved.
+    pub fn is_held(&self) -> bool {
+        self.held.0.is_some()
+    }
+
+    /// The elements of several batches behind one another, copied.
+    pub fn concat(batches: &[Arc<Self>]) -> Self {
+        let elements = batches.iter().map(|batch| batch.len()).sum();
+        let bytes = batches.iter().map(|batch| batch.values.len()).sum();
+        let mut builder = ElementBatchBuilder::with_capacity(elements, bytes);
+        for batch in batches {
+            for element in batch.iter(0, batch.len()) {
+                // Only the least of the timestamps is kept.
+                builder.push(element.header, batch.min_timestamp, element.value);
+            }
+        }
+        builder.finish()
     }
 
     /// The least timestamp; [`EventTime::MAX`] without elements.
@@ -69,7 +115,7 @@ impl ElementBatch {
     pub fn uniform_header(&self) -> Option<&[u8]> {
         match &self.headers {
             Headers::Uniform(header) => Some(header),
-            Headers::Each { .. } => None,
+            Headers::Table { .. } => None,
         }
     }
 
@@ -83,10 +129,7 @@ impl ElementBatch {
         let value = &self.values[start..self.ends[index] as usize];
         let header = match &self.headers {
             Headers::Uniform(header) => header,
-            Headers::Each { bytes, ends } => {
-                let start = if index == 0 { 0 } else { ends[index - 1] as usize };
-                &bytes[start..ends[index] as usize]
-            }
+            Headers::Table { bytes, ends, of } => header_at(bytes, ends, of[index] as usize),
         };
         ElementView { header, value }
     }
@@ -114,12 +157,21 @@ impl ElementBatch {
     }
 }
 
+/// The header at this position of a table.
+#[inline]
+fn header_at<'a>(bytes: &'a [u8], ends: &[u32], index: usize) -> &'a [u8] {
+    let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+    &bytes[start..ends[index] as usize]
+}
+
 /// Gathers elements into a batch.
 #[derive(Debug, Default)]
 pub struct ElementBatchBuilder {
-    uniform: Option<Vec<u8>>,
+    /// Each header that differed from the one before it, and where it ends.
     headers: Vec<u8>,
     header_ends: Vec<u32>,
+    /// Which header each element has; empty while there is only one.
+    header_of: Vec<u32>,
     values: Vec<u8>,
     ends: Vec<u32>,
     min_timestamp: Option<EventTime>,
@@ -151,7 +203,13 @@ impl ElementBatchBuilder {
 
     /// How many bytes it holds.
     pub fn bytes(&self) -> usize {
-        self.values.len() + self.headers.len() + 4 * (self.ends.len() + self.header_ends.len())
+        self.values.len() + self.headers.len() + 4 * (self.ends.len() + self.header_ends.len() + self.header_of.len())
+    }
+
+    /// How many bytes of memory it takes, room to grow included.
+    pub fn capacity(&self) -> usize {
+        let positions = self.ends.capacity() + self.header_ends.capacity() + self.header_of.capacity();
+        self.values.capacity() + self.headers.capacity() + 4 * positions
     }
 
     /// Whether an element of this size still fits.
@@ -185,27 +243,25 @@ impl ElementBatchBuilder {
 
     #[inline]
     fn push_header(&mut self, header: &[u8], timestamp: EventTime) {
-        match &self.uniform {
-            Some(uniform) if uniform.as_slice() == header => {}
-            None if self.ends.is_empty() => {
-                self.uniform = Some(header.to_vec());
-                self.min_timestamp = Some(timestamp);
+        match self.header_ends.len().checked_sub(1) {
+            Some(last) if header_at(&self.headers, &self.header_ends, last) == header => {
+                if last > 0 {
+                    self.header_of.push(last as u32);
+                }
             }
-            _ => self.push_own_header(header, timestamp),
+            Some(_) | None => self.push_new_header(header, timestamp),
         }
     }
 
     #[cold]
-    fn spell_out_headers(&mut self, uniform: &[u8]) {
-        for _ in 0..self.ends.len() {
-            self.headers.extend_from_slice(uniform);
-            self.header_ends.push(self.headers.len() as u32);
+    fn push_new_header(&mut self, header: &[u8], timestamp: EventTime) {
+        let index = self.header_ends.len() as u32;
+        if index == 1 {
+            // All elements so far have the first one.
+            self.header_of.resize(self.ends.len(), 0);
         }
-    }
-
-    fn push_own_header(&mut self, header: &[u8], timestamp: EventTime) {
-        if let Some(uniform) = self.uniform.take() {
-            self.spell_out_headers(&uniform);
+        if index > 0 {
+            self.header_of.push(index);
         }
         self.headers.extend_from_slice(header);
         self.header_ends.push(self.headers.len() as u32);
@@ -217,17 +273,22 @@ impl ElementBatchBuilder {
     /// The batch, and an empty builder in its place.
     pub fn finish(&mut self) -> ElementBatch {
         let done = std::mem::take(self);
-        let headers = match done.uniform {
-            Some(uniform) => Headers::Uniform(uniform),
-            None => Headers::Each { bytes: done.headers.into(), ends: done.header_ends },
+        let headers = if done.header_of.is_empty() {
+            Headers::Uniform(done.headers)
+        } else {
+            Headers::Table { bytes: fitted(done.headers), ends: fitted(done.header_ends), of: fitted(done.header_of) }
         };
-        ElementBatch {
-            headers,
-            values: done.values.into(),
-            ends: done.ends,
-            min_timestamp: done.min_timestamp.unwrap_or(EventTime::MAX),
-        }
+        let min_timestamp = done.min_timestamp.unwrap_or(EventTime::MAX);
+        ElementBatch::of_parts(headers, fitted(done.values).into(), fitted(done.ends), min_timestamp)
     }
+}
+
+/// The same, without much room to grow: a batch may wait for long.
+fn fitted<T>(mut of: Vec<T>) -> Vec<T> {
+    if of.capacity() - of.len() > of.len() / 8 {
+        of.shrink_to_fit();
+    }
+    of
 }
 
 /// Why a frame of elements cannot be read.

@@ -34,6 +34,14 @@ impl KeyGroupStage {
         self.values.len() + self.records.len() * size_of::<Record>() + self.header_bytes.len()
     }
 
+    /// How many bytes of memory it takes, room to grow included.
+    pub(super) fn capacity(&self) -> usize {
+        self.values.capacity()
+            + self.records.capacity() * size_of::<Record>()
+            + self.headers.capacity() * size_of::<(u32, EventTime)>()
+            + self.header_bytes.capacity()
+    }
+
     #[inline]
     pub(super) fn push(&mut self, group: KeyGroup, header: &[u8], timestamp: EventTime, value: &[u8]) {
         if self.headers.is_empty() || self.header(self.headers.len() - 1) != header {
@@ -48,8 +56,9 @@ impl KeyGroupStage {
         });
     }
 
-    /// Everything that waits, as a batch per key group, each in order of arrival. Keeps its memory for what comes.
-    pub(super) fn take(&mut self) -> Vec<(KeyGroup, ElementBatch)> {
+    /// Everything that waits, as a batch per key group, each in order of arrival. Keeps its memory for what comes, but not
+    /// more than about `keep` bytes.
+    pub(super) fn take(&mut self, keep: usize) -> Vec<(KeyGroup, ElementBatch)> {
         let mut counts = [(0usize, 0usize); KEY_GROUPS as usize];
         let mut start = 0;
         for record in &self.records {
@@ -71,6 +80,9 @@ impl KeyGroupStage {
         self.records.clear();
         self.headers.clear();
         self.header_bytes.clear();
+        if self.capacity() > 2 * keep {
+            *self = Self::default();
+        }
         let batches = builders.into_iter().enumerate().filter(|(_, builder)| !builder.is_empty());
         batches.filter_map(|(index, mut builder)| Some((KeyGroup::new(index as u8)?, builder.finish()))).collect()
     }

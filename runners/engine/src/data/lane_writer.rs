@@ -3,7 +3,8 @@
 //! ```text
 //!   frame or element ─► per output, per way of partitioning: a builder per lane ─► batch store ─► Routed
 //! ```
-//! Consumers that partition alike share batches' memory, though each gets a reference of its own.
+//! Consumers that partition alike share batches' memory, though each gets a reference of its own. What waits here is
+//! bounded, however many outputs, lanes and windows there are, and reserved.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +21,12 @@ use crate::core::lane::Lane;
 use crate::core::stage::{JobGraph, OutputId, Partitioning, StageId};
 use crate::data::batch::for_each_element;
 use crate::data::key_group_stage::KeyGroupStage;
+use crate::data::writer_limits::WriterLimits;
 use crate::data::{BatchId, BatchRef, ElementBatch, ElementBatchBuilder, FrameError};
-use crate::store::{BatchStore, StoreError};
+use crate::store::{BatchPlace, BatchStore, Memory, MemoryClass, Reservation, StoreError};
 
-/// A batch is closed when it holds about this much, so that lanes can be cut and freed in useful pieces.
-const BATCH_BYTES: usize = 1 << 20;
-
-/// Elements on their way to the lanes of key groups are distributed when there are about this many bytes of them:
-/// enough for each of the 128 lanes to get a useful batch.
-const STAGE_BYTES: usize = 4 << 20;
+/// What a builder of a batch takes beside its elements, about.
+const BUILDER_BYTES: usize = 256;
 
 /// Why something that a bundle emitted cannot be taken.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -77,13 +75,25 @@ pub struct WriterTotals {
 /// Takes what one bundle emits.
 #[derive(Debug)]
 pub struct LaneWriter {
-    store: Arc<dyn BatchStore>,
+    stage: StageId,
     outputs: Vec<OutputWriter>,
     /// How the stage's own input stands on the wire, for residuals.
     input: Option<(Arc<Coder>, WindowCoder)>,
-    routed: Vec<Routed>,
+    shelf: Shelf,
     residuals: Vec<BatchId>,
+}
+
+/// Where batches of all outputs go, and what is known of them together.
+#[derive(Debug)]
+struct Shelf {
+    store: Arc<dyn BatchStore>,
+    routed: Vec<Routed>,
     totals: WriterTotals,
+    limits: WriterLimits,
+    /// What all outputs hold back, as it was when it was last looked at.
+    reservation: Reservation,
+    /// How many bytes came since then.
+    unaccounted: usize,
 }
 
 #[derive(Debug)]
@@ -93,6 +103,8 @@ struct OutputWriter {
     coder: Arc<Coder>,
     windows: WindowCoder,
     routes: Vec<Route>,
+    /// How much of the reservation is for this output.
+    held: u64,
 }
 
 /// All consumers that partition alike.
@@ -103,6 +115,8 @@ struct Route {
     any: ElementBatchBuilder,
     groups: KeyGroupStage,
     windowed: BTreeMap<(Lane, EventTime), ElementBatchBuilder>,
+    /// How much is in `windowed`.
+    windowed_bytes: usize,
     /// The header seen last, exploded into one header per window: most elements repeat it.
     exploded: Option<Exploded>,
 }
@@ -118,12 +132,26 @@ impl LaneWriter {
     /// A writer for a bundle of this stage.
     pub fn new(graph: &JobGraph, stage: StageId, store: Arc<dyn BatchStore>) -> Self {
         let spec = graph.stage(stage);
-        let outputs = spec.outputs.iter().map(|output| OutputWriter::new(graph, *output)).collect();
+        let outputs: Vec<OutputWriter> = spec.outputs.iter().map(|output| OutputWriter::new(graph, *output)).collect();
         let input = spec.upstream.first().map(|output| {
             let output = graph.output(*output);
             (output.coder.clone(), output.windows)
         });
-        Self { store, outputs, input, routed: Vec::new(), residuals: Vec::new(), totals: WriterTotals::default() }
+        let limits = WriterLimits::new(outputs.iter().map(|output| output.routes.len()).sum(), store.memory().budget());
+        let shelf = Shelf {
+            limits,
+            reservation: store.memory().reserve(MemoryClass::Writers, 0),
+            store,
+            routed: Vec::new(),
+            totals: WriterTotals::default(),
+            unaccounted: 0,
+        };
+        Self { stage, outputs, input, shelf, residuals: Vec::new() }
+    }
+
+    /// The account that the bundle's memory comes from.
+    pub fn memory(&self) -> &Memory {
+        self.shelf.store.memory()
     }
 
     /// Takes a frame of whole elements as they stand on the wire.
@@ -131,12 +159,12 @@ impl LaneWriter {
     /// # Errors
     /// See [`WriteError`].
     pub fn write_frame(&mut self, output: OutputId, frame: &[u8]) -> Result<(), WriteError> {
-        let (writer, store, routed, totals) = self.parts(output)?;
+        let (writer, shelf) = self.parts(output)?;
         let (coder, windows, name) = (writer.coder.clone(), writer.windows, writer.name.clone());
         let mut failed = None;
         for_each_element(frame, &coder, windows, |header, timestamp, value| {
             if failed.is_none() {
-                failed = writer.push(header, timestamp, value, store, routed, totals).err();
+                failed = writer.push(header, timestamp, value, shelf).err();
             }
         })
         .map_err(|source| WriteError::Frame { output: name, source })?;
@@ -149,13 +177,13 @@ impl LaneWriter {
     /// # Errors
     /// See [`WriteError`]; bytes that more bytes could make whole are no error here.
     pub fn write_prefix(&mut self, output: OutputId, bytes: &[u8]) -> Result<usize, WriteError> {
-        let (writer, store, routed, totals) = self.parts(output)?;
+        let (writer, shelf) = self.parts(output)?;
         let (coder, windows, name) = (writer.coder.clone(), writer.windows, writer.name.clone());
         let mut taken = 0;
         let mut failed = None;
         let read = for_each_element(bytes, &coder, windows, |header, timestamp, value| {
             if failed.is_none() {
-                failed = writer.push(header, timestamp, value, store, routed, totals).err();
+                failed = writer.push(header, timestamp, value, shelf).err();
                 taken += header.len() + value.len();
             }
         });
@@ -177,8 +205,8 @@ impl LaneWriter {
         timestamp: EventTime,
         value: &[u8],
     ) -> Result<(), WriteError> {
-        let (writer, store, routed, totals) = self.parts(output)?;
-        writer.push(header, timestamp, value, store, routed, totals)
+        let (writer, shelf) = self.parts(output)?;
+        writer.push(header, timestamp, value, shelf)
     }
 
     /// Keeps a residual: one element of the stage's own input, as it stands on the wire.
@@ -190,7 +218,7 @@ impl LaneWriter {
         let (coder, windows) = self.input.as_ref().ok_or(WriteError::UnknownOutput(OutputId(u32::MAX)))?;
         let batch = ElementBatch::from_wire(element, coder, *windows)
             .map_err(|source| WriteError::Frame { output: name(), source })?;
-        let batch = self.store.put(Arc::new(batch), None)?;
+        let batch = self.put_aside(batch)?;
         self.residuals.push(batch.id);
         Ok(batch)
     }
@@ -200,7 +228,9 @@ impl LaneWriter {
     /// # Errors
     /// If it cannot be kept.
     pub fn put_aside(&mut self, batch: ElementBatch) -> Result<BatchRef, StoreError> {
-        self.store.put(Arc::new(batch), None)
+        let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None };
+        let batches = self.shelf.store.put(&[place], batch)?;
+        Ok(*batches.first().expect("a store gives a reference for each place"))
     }
 
     /// Lets go of a batch that [`put_residual`](Self::put_residual) kept: the engine has been told of it, so that it
@@ -217,31 +247,27 @@ impl LaneWriter {
         for writer in &mut self.outputs {
             let id = writer.id;
             for route in &mut writer.routes {
-                route.flush_all(id, &self.store, &mut self.routed)?;
+                route.flush_all(id, &mut self.shelf)?;
             }
         }
         self.residuals.clear();
-        Ok((std::mem::take(&mut self.routed), self.totals))
+        Ok((std::mem::take(&mut self.shelf.routed), self.shelf.totals))
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of self, borrowed apart from each other")]
-    fn parts(
-        &mut self,
-        output: OutputId,
-    ) -> Result<(&mut OutputWriter, &Arc<dyn BatchStore>, &mut Vec<Routed>, &mut WriterTotals), WriteError> {
+    fn parts(&mut self, output: OutputId) -> Result<(&mut OutputWriter, &mut Shelf), WriteError> {
         let writer =
             self.outputs.iter_mut().find(|writer| writer.id == output).ok_or(WriteError::UnknownOutput(output))?;
-        Ok((writer, &self.store, &mut self.routed, &mut self.totals))
+        Ok((writer, &mut self.shelf))
     }
 }
 
 /// A writer that was not finished leaves nothing: its bundle has failed.
 impl Drop for LaneWriter {
     fn drop(&mut self) {
-        let mut batches: Vec<_> = self.routed.iter().map(|routed| routed.batch.id).collect();
+        let mut batches: Vec<_> = self.shelf.routed.iter().map(|routed| routed.batch.id).collect();
         batches.append(&mut self.residuals);
         if !batches.is_empty() {
-            self.store.free(&batches);
+            self.shelf.store.free(&batches);
         }
     }
 }
@@ -261,24 +287,19 @@ impl OutputWriter {
                 any: ElementBatchBuilder::new(),
                 groups: KeyGroupStage::default(),
                 windowed: BTreeMap::new(),
+                windowed_bytes: 0,
                 exploded: None,
             })
             .collect();
-        Self { id: output, name: spec.name.clone(), coder: spec.coder.clone(), windows: spec.windows, routes }
+        let (name, coder, windows) = (spec.name.clone(), spec.coder.clone(), spec.windows);
+        Self { id: output, name, coder, windows, routes, held: 0 }
     }
 
     #[inline]
-    fn push(
-        &mut self,
-        header: &[u8],
-        timestamp: EventTime,
-        value: &[u8],
-        store: &Arc<dyn BatchStore>,
-        routed: &mut Vec<Routed>,
-        totals: &mut WriterTotals,
-    ) -> Result<(), WriteError> {
-        totals.elements += 1;
-        totals.bytes += (header.len() + value.len()) as u64;
+    fn push(&mut self, header: &[u8], timestamp: EventTime, value: &[u8], shelf: &mut Shelf) -> Result<(), WriteError> {
+        let bytes = header.len() + value.len();
+        shelf.totals.elements += 1;
+        shelf.totals.bytes += bytes as u64;
         for route in &mut self.routes {
             let lane = if route.partitioning.by_key() {
                 let key =
@@ -291,25 +312,41 @@ impl OutputWriter {
                 route
                     .push_by_window(lane, header, timestamp, value, self.windows)
                     .map_err(|source| WriteError::Window { output: self.name.clone(), source })?;
+                if route.windowed_bytes >= shelf.limits.route_bytes {
+                    route.flush_windows(self.id, shelf)?;
+                }
                 continue;
             }
             match lane {
                 Lane::Any => {
                     route.any.push(header, timestamp, value);
-                    if route.any.bytes() >= BATCH_BYTES {
-                        let batch = Arc::new(route.any.finish());
-                        put(self.id, &route.consumers, lane, None, &batch, store, routed)?;
+                    if route.any.bytes() >= shelf.limits.batch_bytes {
+                        shelf.put(self.id, &route.consumers, lane, None, route.any.finish())?;
                     }
                 }
                 Lane::Group(group) => {
                     route.groups.push(group, header, timestamp, value);
-                    if route.groups.bytes() >= STAGE_BYTES {
-                        route.flush_groups(self.id, store, routed)?;
+                    if route.groups.bytes() >= shelf.limits.route_bytes {
+                        route.flush_groups(self.id, shelf)?;
                     }
                 }
             }
         }
+        shelf.unaccounted += bytes;
+        if shelf.unaccounted >= shelf.limits.account_bytes {
+            self.account(shelf);
+        }
         Ok(())
+    }
+
+    /// Reserves what this output really takes.
+    #[cold]
+    fn account(&mut self, shelf: &mut Shelf) {
+        shelf.unaccounted = 0;
+        let held = self.routes.iter().map(Route::capacity).sum::<usize>() as u64;
+        let others = shelf.reservation.bytes() - self.held;
+        self.held = held;
+        shelf.reservation.resize(others + held);
     }
 }
 
@@ -327,37 +364,58 @@ impl Route {
         }
         let exploded = self.exploded.as_ref().expect("it was set above");
         for (window_max, header) in &exploded.windows {
-            self.windowed.entry((lane, *window_max)).or_default().push(header, timestamp, value);
+            let builder = self.windowed.entry((lane, *window_max)).or_insert_with(|| {
+                self.windowed_bytes += BUILDER_BYTES;
+                ElementBatchBuilder::new()
+            });
+            builder.push(header, timestamp, value);
+            self.windowed_bytes += header.len() + value.len();
         }
         Ok(())
     }
 
-    fn flush_groups(
-        &mut self,
-        output: OutputId,
-        store: &Arc<dyn BatchStore>,
-        routed: &mut Vec<Routed>,
-    ) -> Result<(), StoreError> {
-        for (group, batch) in self.groups.take() {
-            put(output, &self.consumers, Lane::Group(group), None, &Arc::new(batch), store, routed)?;
+    /// How much memory it takes.
+    fn capacity(&self) -> usize {
+        // Builders that grow have up to as much room again.
+        self.any.capacity() + self.groups.capacity() + 2 * self.windowed_bytes
+    }
+
+    fn flush_groups(&mut self, output: OutputId, shelf: &mut Shelf) -> Result<(), StoreError> {
+        for (group, batch) in self.groups.take(shelf.limits.route_bytes) {
+            shelf.put(output, &self.consumers, Lane::Group(group), None, batch)?;
         }
         Ok(())
     }
 
-    fn flush_all(
-        &mut self,
-        output: OutputId,
-        store: &Arc<dyn BatchStore>,
-        routed: &mut Vec<Routed>,
-    ) -> Result<(), StoreError> {
+    fn flush_windows(&mut self, output: OutputId, shelf: &mut Shelf) -> Result<(), StoreError> {
+        self.windowed_bytes = 0;
+        while let Some(((lane, window_max), mut builder)) = self.windowed.pop_first() {
+            shelf.put(output, &self.consumers, lane, Some(window_max), builder.finish())?;
+        }
+        Ok(())
+    }
+
+    fn flush_all(&mut self, output: OutputId, shelf: &mut Shelf) -> Result<(), StoreError> {
         if !self.any.is_empty() {
-            put(output, &self.consumers, Lane::Any, None, &Arc::new(self.any.finish()), store, routed)?;
+            shelf.put(output, &self.consumers, Lane::Any, None, self.any.finish())?;
         }
-        self.flush_groups(output, store, routed)?;
-        for ((lane, window_max), mut builder) in std::mem::take(&mut self.windowed) {
-            let batch = Arc::new(builder.finish());
-            put(output, &self.consumers, lane, Some(window_max), &batch, store, routed)?;
-        }
+        self.flush_groups(output, shelf)?;
+        self.flush_windows(output, shelf)
+    }
+}
+
+impl Shelf {
+    fn put(
+        &mut self,
+        from: OutputId,
+        consumers: &[StageId],
+        lane: Lane,
+        window_max: Option<EventTime>,
+        batch: ElementBatch,
+    ) -> Result<(), StoreError> {
+        let places: Vec<_> = consumers.iter().map(|stage| BatchPlace { stage: *stage, lane, window_max }).collect();
+        let batches = self.store.put(&places, batch)?;
+        self.routed.extend(consumers.iter().zip(batches).map(|(to, batch)| Routed { from, to: *to, lane, batch }));
         Ok(())
     }
 }
@@ -377,20 +435,4 @@ impl Exploded {
             .collect();
         Ok(Self { header: header.to_vec(), windows })
     }
-}
-
-fn put(
-    from: OutputId,
-    consumers: &[StageId],
-    lane: Lane,
-    window_max: Option<EventTime>,
-    batch: &Arc<ElementBatch>,
-    store: &Arc<dyn BatchStore>,
-    routed: &mut Vec<Routed>,
-) -> Result<(), StoreError> {
-    for to in consumers {
-        let batch = store.put(batch.clone(), window_max)?;
-        routed.push(Routed { from, to: *to, lane, batch });
-    }
-    Ok(())
 }

@@ -4,7 +4,10 @@ mod batch;
 mod batch_ref;
 mod key_group_stage;
 mod lane_writer;
+mod stored;
+mod writer_limits;
 
 pub use batch::{ElementBatch, ElementBatchBuilder, ElementView, FrameError};
 pub use batch_ref::{BatchId, BatchRef, BatchSlice};
 pub use lane_writer::{LaneWriter, WriteError, WriterTotals};
+pub use stored::StoredBatchError;

@@ -13,7 +13,7 @@ use purlin_engine::core::event::{Event, Failure, Split};
 use purlin_engine::core::lane::Lane;
 use purlin_engine::data::{BatchSlice, ElementBatchBuilder, LaneWriter};
 use purlin_engine::metrics::MetricDelta;
-use purlin_engine::store::{BatchStore, SideStore, StateStore};
+use purlin_engine::store::{BatchPlace, BatchStore, SideStore, StateStore};
 use purlin_fn_api::{FnApiError, FnApiJob};
 use purlin_model::element::Header;
 use purlin_model::key_group::{KEY_GROUPS, KeyGroup};
@@ -93,7 +93,8 @@ impl Job {
         let input = elements.chunks(3).map(|chunk| {
             let mut builder = ElementBatchBuilder::new();
             chunk.iter().for_each(|value| builder.push(&header, EventTime::MIN, value));
-            BatchSlice::whole(self.batches.put(Arc::new(builder.finish()), None).unwrap())
+            let place = BatchPlace { stage: self.plan.work, lane: Lane::Any, window_max: None };
+            BatchSlice::whole(self.batches.put(&[place], builder.finish()).unwrap()[0])
         });
         let input = input.collect();
         self.start_draft(input)

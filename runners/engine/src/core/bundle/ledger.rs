@@ -36,6 +36,8 @@ pub struct Running {
     pub share_at: Option<ProcessingTime>,
     /// Whether it was told to stop.
     pub aborted: bool,
+    /// Whether it was asked to stop early because memory is short.
+    pub stopping: bool,
 }
 
 /// Per output, how early what a residual emits may be; absent means [`EventTime::MIN`].

@@ -1,5 +1,7 @@
 //! What runs next: watermarks first, then the schedule's picks among what is ready.
 
+use std::collections::BTreeSet;
+
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 
 use super::Engine;
@@ -83,10 +85,13 @@ impl Engine {
             return;
         }
         loop {
-            self.start_leftovers(now);
+            let held_back = self.held_back(now);
+            self.start_leftovers(&held_back, now);
             self.forget_idle_stages(now);
             let graph = self.graph.clone();
-            let ready = self.ready_stages(&graph, now);
+            // What was held back need not be any more, now that others have started.
+            let held_back = if held_back.is_empty() { held_back } else { self.held_back(now) };
+            let ready = self.ready_stages(&graph, &held_back, now);
             if ready.is_empty() {
                 return;
             }
@@ -98,8 +103,8 @@ impl Engine {
     }
 
     /// Retries and residuals go first, as they were: no schedule has a say in their size.
-    fn start_leftovers(&mut self, now: ProcessingTime) {
-        let stages: Vec<_> = self.maybe_ready.iter().copied().collect();
+    fn start_leftovers(&mut self, held_back: &BTreeSet<StageId>, now: ProcessingTime) {
+        let stages: Vec<_> = self.maybe_ready.iter().copied().filter(|stage| !held_back.contains(stage)).collect();
         for stage in stages {
             while self.free_slots(stage) > 0 {
                 let Some(take) = self.stages[stage.index()].take_leftover() else { break };
@@ -116,12 +121,17 @@ impl Engine {
         }
     }
 
-    fn ready_stages<'a>(&self, graph: &'a JobGraph, now: ProcessingTime) -> Vec<ReadyStage<'a>> {
-        let ready = self.maybe_ready.iter().map(|stage| graph.stage(*stage).depth);
+    fn ready_stages<'a>(
+        &self,
+        graph: &'a JobGraph,
+        held_back: &BTreeSet<StageId>,
+        now: ProcessingTime,
+    ) -> Vec<ReadyStage<'a>> {
+        let may_run = || self.maybe_ready.iter().filter(|stage| !held_back.contains(stage));
+        let ready = may_run().map(|stage| graph.stage(*stage).depth);
         let running = self.ledger.iter().map(|(_, running)| graph.stage(running.stage).depth);
         let active_depth = ready.chain(running).min().unwrap_or(0);
-        self.maybe_ready
-            .iter()
+        may_run()
             .filter_map(|stage| {
                 let slots = self.free_slots(*stage);
                 if slots == 0 {
@@ -240,6 +250,7 @@ impl Engine {
                 .filter(|_| spec.env.is_some() && !spec.keyed)
                 .map(|after| now + Millis(after)),
             aborted: false,
+            stopping: false,
         });
         self.actions.push_back(Action::StartBundle(BundleDraft {
             id,

@@ -16,6 +16,7 @@ mod dispatch;
 mod ending;
 mod progress;
 mod sharing;
+mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use purlin_model::time::ProcessingTime;
 use crate::core::action::{Action, Outcome};
 use crate::core::bundle::Ledger;
 use crate::core::config::EngineConfig;
-use crate::core::event::Event;
+use crate::core::event::{Event, MemoryLevel};
 use crate::core::schedule::Schedule;
 use crate::core::stage::{GraphError, JobGraph, StageId, StageState};
 use crate::data::BatchId;
@@ -55,6 +56,9 @@ pub struct Engine {
     actions: VecDeque<Action>,
     /// The clock, when it was last told.
     now: ProcessingTime,
+    pressure: MemoryLevel,
+    /// By stage: whether it waits when memory is short.
+    sources: Vec<bool>,
     /// How the job will end, once nothing runs any more.
     ending: Option<Outcome>,
     over: bool,
@@ -88,6 +92,8 @@ impl Engine {
             cut_batches: BTreeMap::new(),
             actions: VecDeque::new(),
             now: ProcessingTime::default(),
+            pressure: MemoryLevel::default(),
+            sources: throttle::sources(&graph),
             ending: None,
             over: false,
             graph,
@@ -110,6 +116,7 @@ impl Engine {
                     *known = Some(slots);
                 }
             }
+            Event::Pressure(level) => self.pressure = level,
             Event::Broken { why } => self.end(Outcome::Failed(why)),
             Event::Cancel => self.end(Outcome::Cancelled),
             Event::Tick => {}
@@ -118,6 +125,7 @@ impl Engine {
         self.split_old_bundles(now);
         self.propagate();
         self.dispatch(now);
+        self.stop_sources(now);
         self.share_with_idle(now);
         self.conclude(now);
     }
