@@ -124,11 +124,12 @@ impl Reservation {
 
     /// Makes it this much, which cannot be refused.
     pub fn resize(&mut self, bytes: u64) {
-        let Some(pool) = &self.memory.pool else { return };
-        match bytes.checked_sub(self.bytes) {
-            Some(0) => return,
-            Some(more) => pool.take(self.class, more),
-            None => pool.give_back(self.class, self.bytes - bytes),
+        if let Some(pool) = &self.memory.pool {
+            match bytes.checked_sub(self.bytes) {
+                Some(0) => {}
+                Some(more) => pool.take(self.class, more),
+                None => pool.give_back(self.class, self.bytes - bytes),
+            }
         }
         self.bytes = bytes;
     }
@@ -153,5 +154,21 @@ impl Drop for Reservation {
         if let Some(pool) = self.memory.pool.as_ref().filter(|_| self.bytes > 0) {
             pool.give_back(self.class, self.bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever shares a reservation counts on what it says, bounds or none.
+    #[test]
+    fn without_bounds_a_reservation_is_as_large_as_it_was_made() {
+        let mut reservation = Memory::default().reserve(MemoryClass::Writers, 0);
+        reservation.resize(70);
+        assert_eq!(reservation.bytes(), 70);
+        assert_eq!(reservation.try_resize(90), Ok(()));
+        reservation.resize(20);
+        assert_eq!(reservation.bytes(), 20);
     }
 }
