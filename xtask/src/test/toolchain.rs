@@ -26,7 +26,7 @@ impl Toolchain {
     /// Nothing if it is here, else what is missing and how to get it.
     pub(super) fn find(self) -> Result<(), String> {
         match self {
-            Self::Go => runs("go", "version").map_err(|why| format!("{why}; install Go 1.24 or later")),
+            Self::Go => runs("go", "version").map_err(|why| format!("{why}; install Go 1.26 or later")),
             Self::Java => runs("java", "-version")
                 .and_then(|()| runs("mvn", "-version"))
                 .map_err(|why| format!("{why}; install a JDK (17 or later) and Maven")),
