@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::Event;
+use purlin_engine::core::stage::JobGraph;
 use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter};
 use purlin_engine::metrics::MetricDelta;
 use purlin_engine::store::{BatchStore, SideStore, StateView, StoreError};
+use purlin_model::coder::Coder;
 use tokio::sync::mpsc;
 
 use crate::message::JobMessage;
+use crate::profile::{BundleMeter, Work};
 
 /// All that a bundle may read and write.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct BundleIo {
     pub sides: Arc<dyn SideStore>,
     /// Where its outputs go.
     pub out: LaneWriter,
+    /// Where the times of the runner's own work for it are noted.
+    pub meter: Arc<BundleMeter>,
 }
 
 /// Reads a bundle's input batch by batch, so that only one need be resident.
@@ -30,12 +35,26 @@ pub struct BundleIo {
 pub struct BatchReader {
     slices: std::vec::IntoIter<BatchSlice>,
     store: Arc<dyn BatchStore>,
+    meter: Arc<BundleMeter>,
+    /// The coder of elements whose keys are sampled.
+    keyed: Option<Arc<Coder>>,
 }
 
 impl BatchReader {
-    /// A reader of these slices, in order.
-    pub fn new(slices: Vec<BatchSlice>, store: Arc<dyn BatchStore>) -> Self {
-        Self { slices: slices.into_iter(), store }
+    /// A reader of these slices, in order, whose time the meter takes.
+    pub fn new(slices: Vec<BatchSlice>, store: Arc<dyn BatchStore>, meter: Arc<BundleMeter>) -> Self {
+        Self { slices: slices.into_iter(), store, meter, keyed: None }
+    }
+
+    /// The same, of a stage's input: where elements reach it by their keys, some of these are looked at.
+    pub fn of_stage(
+        graph: &JobGraph,
+        draft: &BundleDraft,
+        store: Arc<dyn BatchStore>,
+        meter: Arc<BundleMeter>,
+    ) -> Self {
+        let keyed = graph.keyed_input(draft.stage).cloned();
+        Self { keyed, ..Self::new(draft.input.clone(), store, meter) }
     }
 }
 
@@ -45,7 +64,11 @@ impl Iterator for BatchReader {
     /// The next batch, and which of its elements are meant.
     fn next(&mut self) -> Option<Self::Item> {
         let slice = self.slices.next()?;
-        Some(self.store.get(slice.batch.id).map(|batch| (batch, slice)))
+        let batch = self.meter.work(Work::Read, || self.store.get(slice.batch.id));
+        if let (Ok(batch), Some(coder)) = (&batch, &self.keyed) {
+            self.meter.sample_keys(coder, batch, &slice);
+        }
+        Some(batch.map(|batch| (batch, slice)))
     }
 }
 

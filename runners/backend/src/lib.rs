@@ -15,6 +15,7 @@ mod executor;
 mod message;
 pub mod metrics;
 mod options;
+pub mod profile;
 mod registry;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};

@@ -1,6 +1,7 @@
 //! Talks to a running server, as the commands about jobs do.
 
 use clap::Args;
+use purlin_proto::inspect::inspect_client::InspectClient;
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::job_management::v1::job_service_client::JobServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -15,11 +16,13 @@ pub(crate) struct ServerAddress {
     pub(crate) endpoint: String,
 }
 
-/// A connection to a server's Job API.
+/// A connection to a server: Beam's Job API, and Purlin's own beside it.
 #[derive(Debug)]
 pub(crate) struct Client {
     endpoint: String,
     pub(crate) jobs: JobServiceClient<Channel>,
+    /// What only Purlin has.
+    pub(crate) inspect: InspectClient<Channel>,
 }
 
 impl Client {
@@ -30,8 +33,9 @@ impl Client {
         let uri = Endpoint::from_shared(format!("http://{endpoint}"))
             .map_err(|_| Failure::Usage(format!("--endpoint `{endpoint}` is no HOST:PORT")))?;
         let channel = uri.connect().await.map_err(|error| no_server(root_cause(&error)))?;
+        let inspect = InspectClient::new(channel.clone()).max_decoding_message_size(i32::MAX as usize);
         let jobs = JobServiceClient::new(channel).max_decoding_message_size(i32::MAX as usize);
-        Ok(Self { endpoint, jobs })
+        Ok(Self { endpoint, jobs, inspect })
     }
 
     /// What a refused call means.

@@ -12,6 +12,7 @@ mod commands;
 mod exit;
 mod logging;
 mod pipeline_file;
+mod profile;
 mod sdk;
 mod size;
 mod terminal;

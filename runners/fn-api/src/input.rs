@@ -7,8 +7,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use purlin_backend::profile::Work;
 use purlin_engine::core::event::Failure;
 use purlin_engine::data::ElementView;
 use purlin_model::coder::Context;
@@ -45,7 +47,9 @@ enum Stop {
 
 /// Sends everything. Blocks.
 pub(crate) fn feed(run: &Arc<BundleRun>, to: &mpsc::Sender<Outbound>, message_size_max: usize) {
-    match (Feeder { run, to, buffer: Vec::new() }).feed(message_size_max.saturating_sub(ENVELOPE_BYTES)) {
+    match (Feeder { run, to, buffer: Vec::new(), mark: Instant::now(), read: Duration::ZERO })
+        .feed(message_size_max.saturating_sub(ENVELOPE_BYTES))
+    {
         Ok(()) | Err(Stop::Pointless) => {}
         Err(Stop::Failed(why)) => run.fail(why),
     }
@@ -55,15 +59,22 @@ struct Feeder<'a> {
     run: &'a Arc<BundleRun>,
     to: &'a mpsc::Sender<Outbound>,
     buffer: Vec<u8>,
+    /// When the encoding of the message at hand began.
+    mark: Instant,
+    /// How much of the time since then went into reading.
+    read: Duration,
 }
 
 impl Feeder<'_> {
     fn feed(mut self, element_bytes_max: usize) -> Result<(), Stop> {
-        let Some(input) = self.run.take_input() else { return Ok(()) };
+        let Some(mut input) = self.run.take_input() else { return Ok(()) };
         let mut position = 0;
         let mut expirations =
             self.run.stage.timers.as_ref().filter(|timers| timers.hears_of_expiration()).map(Expirations::new);
-        'input: for batch in input {
+        'input: loop {
+            let began = Instant::now();
+            let Some(batch) = input.next() else { break };
+            self.read += began.elapsed();
             let (batch, slice) = batch.map_err(|error| Stop::Failed(Failure::Garbage(error.to_string())))?;
             for element in batch.iter(slice.first as usize, slice.last as usize) {
                 if position >= self.run.input_end() {
@@ -145,12 +156,18 @@ impl Feeder<'_> {
         }
     }
 
-    fn send(&self, elements: fnpb::Elements) -> Result<(), Stop> {
+    fn send(&mut self, elements: fnpb::Elements) -> Result<(), Stop> {
         if !self.run.is_live() {
             return Err(Stop::Pointless);
         }
+        let ready = Instant::now();
+        let encoding = (ready - self.mark).saturating_sub(std::mem::take(&mut self.read));
+        self.run.meter.worked(Work::Encode, encoding);
         let outbound = Outbound { elements, run: self.run.clone() };
-        self.to.blocking_send(outbound).map_err(|_| Stop::Pointless)
+        let sent = self.to.blocking_send(outbound).map_err(|_| Stop::Pointless);
+        self.mark = Instant::now();
+        self.run.meter.blocked(self.mark - ready);
+        sent
     }
 
     fn too_large(&self, bytes: usize, bytes_max: usize) -> Failure {

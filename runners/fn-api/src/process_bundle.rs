@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
+use purlin_backend::profile::{BundleMeter, Work};
 use purlin_backend::{BatchReader, BundleIo, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
@@ -49,6 +50,7 @@ pub(crate) struct BundleRun {
     /// State of the bundle's keys; taken when the bundle ends.
     pub(crate) state: Mutex<Option<Box<dyn StateView>>>,
     pub(crate) reporter: Reporter,
+    pub(crate) meter: Arc<BundleMeter>,
     began: ProcessingTime,
     watermark: EventTime,
     started: Instant,
@@ -113,6 +115,7 @@ impl BundleRun {
             sides: io.sides,
             state: Mutex::new(Some(io.state)),
             reporter: reporter.clone(),
+            meter: io.meter,
             began: draft.now,
             watermark: draft.watermark,
             started: Instant::now(),
@@ -154,6 +157,7 @@ impl BundleRun {
     pub(crate) fn run_in(&self, worker: &Arc<Worker>) {
         // A bundle is given to one worker only.
         let _ = self.worker.set(Arc::downgrade(worker));
+        self.meter.queued(self.started.elapsed());
     }
 
     pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
@@ -214,14 +218,15 @@ impl BundleRun {
             )));
             return;
         };
-        let written = self.while_open(|open| {
+        let write = |open: &mut Open| {
             open.write(output, &data.data)?;
             if data.is_last {
                 open.finish_output(output)?;
                 open.awaited.remove(&Terminator::Sink(data.transform_id.clone()));
             }
             Ok::<_, WriteError>(())
-        });
+        };
+        let written = self.while_open(|open| self.meter.work(Work::Partition, || write(open)));
         match written {
             Some(Err(error)) => self.fail(Failure::Garbage(format!("a worker running `{}`: {error}", self.stage.name))),
             Some(Ok(())) if data.is_last => self.try_finish(),
@@ -231,7 +236,7 @@ impl BundleRun {
 
     /// Timers of one family.
     pub(crate) fn take_timers(&self, timers: &fnpb::elements::Timers) {
-        if let Err(why) = self.set_timers(timers) {
+        if let Err(why) = self.meter.work(Work::State, || self.set_timers(timers)) {
             let name = self.stage.unique_name(&timers.transform_id).unwrap_or(&timers.transform_id);
             let family = &timers.timer_family_id;
             self.fail(Failure::Garbage(format!("transform `{name}` set a timer of family `{family}`: {why}")));
@@ -341,8 +346,8 @@ impl BundleRun {
         }
         let elements_in = open.input.end();
         let unkept = |error: purlin_engine::store::StoreError| Failure::Garbage(error.to_string());
-        let (outputs, totals) = open.out.finish().map_err(unkept)?;
-        let (delta, summaries) = state.map(|state| state.finish()).unzip();
+        let (outputs, totals) = self.meter.work(Work::Partition, || open.out.finish()).map_err(unkept)?;
+        let (delta, summaries) = self.meter.work(Work::State, || state.map(|state| state.finish())).unzip();
         let stats = BundleStats {
             elements_in,
             elements_out: totals.elements,

@@ -3,7 +3,7 @@
 //! ```text
 //!   Run ─► Job ─┬─ log: states and messages
 //!               ├─ what was submitted: pipeline, options
-//!               └─ part: Starting ─► Driven(handle of the driver) ─► Ended(last progress and metrics)
+//!               └─ part: Starting ─► Driven(handle of the driver) ─► Ended(last progress, metrics and profile)
 //! ```
 //! Does not know gRPC, nor who else is running.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
 use purlin_backend::driver::{JobControl, JobMetrics, StageProgress};
+use purlin_backend::profile::JobProfile;
 use purlin_backend::{Importance, JobMessage};
 use purlin_model::ids::JobId;
 use purlin_proto::pipeline::v1 as pb;
@@ -45,6 +46,7 @@ enum Part {
     Ended {
         progress: Vec<StageProgress>,
         metrics: Arc<JobMetrics>,
+        profile: Arc<JobProfile>,
     },
 }
 
@@ -126,6 +128,15 @@ impl Job {
         Arc::new(control.metrics())
     }
 
+    /// Where its time went so far.
+    pub fn profile(&self) -> JobProfile {
+        match &*self.lock() {
+            Part::Starting { .. } => JobProfile::default(),
+            Part::Driven(control) => control.profile(),
+            Part::Ended { profile, .. } => JobProfile::clone(profile),
+        }
+    }
+
     /// Ends it, unless it has ended, and tells its user why. Returns the state that it is in then.
     pub fn cancel(&self, why: &str) -> JobState {
         let message = JobMessage::now(Importance::Basic, format!("job {} is being cancelled: {why}", self.id));
@@ -164,12 +175,12 @@ impl Job {
     /// that state also sees the final metrics.
     pub(crate) fn settle(&self) {
         let mut part = self.lock();
-        let (progress, metrics) = match &*part {
+        let (progress, metrics, profile) = match &*part {
             Part::Starting { .. } => Default::default(),
-            Part::Driven(control) => (control.progress(), Arc::new(control.metrics())),
+            Part::Driven(control) => (control.progress(), Arc::new(control.metrics()), Arc::new(control.profile())),
             Part::Ended { .. } => return,
         };
-        *part = Part::Ended { progress, metrics };
+        *part = Part::Ended { progress, metrics, profile };
     }
 
     fn lock(&self) -> MutexGuard<'_, Part> {

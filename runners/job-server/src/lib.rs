@@ -31,6 +31,7 @@ mod get_message_stream;
 
 mod describe_pipeline_options;
 mod get_job_metrics;
+mod inspect;
 
 mod artifact_staging;
 mod artifacts;
@@ -50,6 +51,7 @@ pub use check::{Checked, Refusal, check};
 pub use config::{ArtifactPlace, Limits, LogLimits, MESSAGE_SIZE_MAX, MemoryBudget, Mode, ServerConfig};
 pub use get_job_metrics::monitoring_infos;
 pub use get_message_stream::HISTORY_ONLY;
+pub use inspect::profile_to_wire;
 pub use job::Job;
 pub use listener::ListenError;
 pub use log::{JobLog, LogEntry, LogItem, LogReader};

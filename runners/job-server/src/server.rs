@@ -1,7 +1,7 @@
 //! The server: every service on one port, from binding to the clean-up of the last job.
 //!
 //! ```text
-//!   127.0.0.1:port, [::1]:port ─► Job API, artifact staging, Fn API, health, reflection
+//!   127.0.0.1:port, [::1]:port ─► Job API, artifact staging, Fn API, inspection, health, reflection
 //!
 //!   shutdown: no new jobs ─► cancel all ─► wait for their clean-up ─► end the connections
 //! ```
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use purlin_backend::UnknownRunner;
 use purlin_fn_api::{FnApi, FnApiConfig};
+use purlin_proto::inspect::inspect_server::InspectServer;
 use purlin_proto::job_management::v1::artifact_staging_service_server::ArtifactStagingServiceServer;
 use purlin_proto::job_management::v1::job_service_server::JobServiceServer;
 use thiserror::Error;
@@ -23,6 +24,7 @@ use tonic::service::RoutesBuilder;
 use crate::artifact_staging::StagingApi;
 use crate::artifacts::{ArtifactKeeper, Artifacts, FolderArtifacts, FolderError, MemoryArtifacts};
 use crate::config::{ArtifactPlace, ServerConfig};
+use crate::inspect::InspectApi;
 use crate::job::Job;
 use crate::job_store::JobStore;
 use crate::listener::{ListenError, Loopback};
@@ -177,6 +179,7 @@ async fn routes(shared: &Arc<Shared>) -> Routes {
             .max_decoding_message_size(message_size_max)
             .max_encoding_message_size(message_size_max),
     );
+    routes.add_service(InspectServer::new(InspectApi(shared.clone())));
     shared.fn_api.add_services(&mut routes);
     let (health, service) = tonic_health::server::health_reporter();
     health.set_serving::<JobServiceServer<JobApi>>().await;
@@ -191,6 +194,7 @@ fn add_reflection(routes: &mut RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(purlin_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(purlin_proto::OWN_FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     routes.add_service(builder().build_v1().expect("the build script compiled these descriptors"));

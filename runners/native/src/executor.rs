@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use purlin_backend::profile::Work;
 use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
@@ -50,7 +51,9 @@ impl BundleExecutor for NativeExecutor {
             return Box::new(running);
         };
         let graph = self.graph.clone();
+        let submitted = Instant::now();
         self.threads.spawn(move || {
+            io.meter.queued(submitted.elapsed());
             let caught =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&graph, &*stage, &draft, io, &control)));
             reporter.event(match caught {
@@ -76,7 +79,7 @@ fn run(
     control: &Arc<BundleControl>,
 ) -> Result<BundleResult, NativeError> {
     let started = Instant::now();
-    let BundleIo { input, mut state, sides, mut out } = io;
+    let BundleIo { input, mut state, sides, mut out, meter } = io;
     let mut bundle = NativeBundle {
         stage: draft.stage,
         now: draft.now,
@@ -90,7 +93,8 @@ fn run(
     };
     stage.run(&mut bundle)?;
     let residuals = std::mem::take(&mut bundle.residuals);
-    let (outputs, totals) = out.finish()?;
+    // What goes into lanes element by element is told from the stage's own code by no clock.
+    let (outputs, totals) = meter.work(Work::Partition, || out.finish())?;
     let (delta, summaries) = state.finish();
     let stats = BundleStats {
         elements_in: draft.elements(),

@@ -11,7 +11,7 @@
 //! ```
 //! Nobody waits for memory that a bundle holds: what a reader looks at is not written out, and what finds no room is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -49,6 +49,8 @@ struct Index {
     lanes: HashMap<LaneKey, LaneContent>,
     /// The same lanes by how much is resident of each.
     by_size: BTreeSet<(u64, LaneKey)>,
+    /// How many bytes were written out so far, by the stage whose input they are.
+    spilled: BTreeMap<StageId, u64>,
 }
 
 type LaneKey = (StageId, Lane);
@@ -153,8 +155,9 @@ impl BatchStore for SpillingBatchStore {
         for reference in &references {
             index.batches.insert(reference.id, Owned { payload, owners: 1 });
         }
-        if matches!(place, Place::Resident(_)) {
-            index.add(lane, payload, bytes);
+        match place {
+            Place::Resident(_) | Place::Leaving(_) => index.add(lane, payload, bytes),
+            Place::Disk(_) => *index.spilled.entry(first.stage).or_default() += bytes,
         }
         index.payloads.insert(payload, Payload { lane, references: references.len() as u32, bytes, place });
         Ok(references)
@@ -171,6 +174,10 @@ impl BatchStore for SpillingBatchStore {
             }
         };
         self.read(id, lane, &record)
+    }
+
+    fn spilled(&self) -> BTreeMap<StageId, u64> {
+        self.index().spilled.clone()
     }
 
     fn share(&self, batches: &[BatchId]) {
@@ -293,6 +300,7 @@ impl Spill for SpillingBatchStore {
                     Ok(record) => {
                         old = Some(std::mem::replace(&mut payload.place, Place::Disk(record)));
                         freed += bytes;
+                        *index.spilled.entry(lane.0).or_default() += bytes;
                     }
                     Err(error) => {
                         tracing::warn!(%error, "data cannot be written out");

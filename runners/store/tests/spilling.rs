@@ -53,6 +53,7 @@ fn the_largest_lane_goes_first_and_its_last_batches_before_its_first() {
     assert_eq!(with.disk.files(), 0);
     with.put(place(0, 2), batch(9, 18_000));
     assert_eq!(with.disk.files(), 1);
+    assert!(with.store.spilled()[&StageId(0)] >= large[3].bytes, "{:?}", with.store.spilled());
     let readers = |of: &BatchRef| {
         let held = with.store.get(of.id).unwrap();
         let readers = with.job.used_for(MemoryClass::Readers);

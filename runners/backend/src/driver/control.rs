@@ -8,6 +8,7 @@ use purlin_engine::core::action::{BundleId, Outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::message::JobMessage;
+use crate::profile::{JobProfile, Profiler};
 
 /// How far one stage is.
 pub use purlin_engine::core::engine::StageStatus as StageProgress;
@@ -62,6 +63,11 @@ impl JobControl {
         }
         JobMetrics { committed: metrics.committed.clone(), attempted }
     }
+
+    /// Where its time went so far.
+    pub fn profile(&self) -> JobProfile {
+        lock(&self.watched.profile).as_ref().map(Profiler::profile).unwrap_or_default()
+    }
 }
 
 /// What the driver shows to handles. Each lock is held for a copy only.
@@ -69,6 +75,8 @@ impl JobControl {
 pub(super) struct Watched {
     pub(super) progress: Mutex<Vec<StageProgress>>,
     pub(super) metrics: Mutex<MetricState>,
+    /// `None` until the job has an engine.
+    pub(super) profile: Mutex<Option<Profiler>>,
 }
 
 /// Metrics of bundles that ended, and the latest report of those that run.

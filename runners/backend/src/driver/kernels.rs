@@ -12,6 +12,7 @@ use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, SideStore};
 
 use crate::executor::{BatchReader, Reporter};
+use crate::profile::{BundleMeter, Work};
 
 /// What kernels of a job share.
 #[derive(Clone, Debug)]
@@ -24,13 +25,15 @@ pub(super) struct Kernels {
 
 impl Kernels {
     /// Starts a bundle; its end is reported like that of any other.
-    pub(super) fn start(&self, draft: BundleDraft, reporter: &Reporter) {
+    pub(super) fn start(&self, draft: BundleDraft, meter: Arc<BundleMeter>, reporter: &Reporter) {
         let this = self.clone();
         let reporter = reporter.clone();
+        let submitted = Instant::now();
         self.threads.spawn(move || {
+            meter.queued(submitted.elapsed());
             let bundle = draft.id;
             // A panic in a kernel is a bug; it must end the job with a text, not hang it.
-            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft)));
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft, &meter)));
             reporter.event(match caught {
                 Ok(Ok(Ran::Whole(result))) => Event::BundleFinished { bundle, result },
                 Ok(Ok(Ran::NeedMerge(question))) => Event::BundleFailed { bundle, why: Failure::NeedMerge(question) },
@@ -43,17 +46,20 @@ impl Kernels {
         });
     }
 
-    fn run(&self, draft: BundleDraft) -> Result<Ran, KernelError> {
+    fn run(&self, draft: BundleDraft, meter: &Arc<BundleMeter>) -> Result<Ran, KernelError> {
         let started = Instant::now();
         let elements_in = draft.elements();
         let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
-        let input = BatchReader::new(draft.input, self.batches.clone()).collect::<Result<Vec<_>, _>>()?;
-        let merged = BatchReader::new(draft.merged, self.batches.clone()).collect::<Result<Vec<_>, _>>()?;
+        let input = BatchReader::of_stage(&self.graph, &draft, self.batches.clone(), meter.clone());
+        let input = input.collect::<Result<Vec<_>, _>>()?;
+        let merged = BatchReader::new(draft.merged, self.batches.clone(), meter.clone());
+        let merged = merged.collect::<Result<Vec<_>, _>>()?;
         let io = &mut KernelIo { input, merged, sides: &*self.sides, out: &mut out };
-        if let KernelDone::NeedMerge(question) = run_kernel(&self.graph, draft.stage, io)? {
+        let done = meter.work(Work::Group, || run_kernel(&self.graph, draft.stage, io))?;
+        if let KernelDone::NeedMerge(question) = done {
             return Ok(Ran::NeedMerge(question));
         }
-        let (outputs, totals) = out.finish()?;
+        let (outputs, totals) = meter.work(Work::Partition, || out.finish())?;
         let stats = BundleStats {
             elements_in,
             elements_out: totals.elements,

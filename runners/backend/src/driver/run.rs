@@ -20,6 +20,7 @@ use super::control::{JobControl, JobEvent, lock};
 use super::kernels::Kernels;
 use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
 use crate::message::{Importance, JobMessage};
+use crate::profile::{BundleMeter, Profiler};
 
 /// Handles see progress that is at most this old.
 const PROGRESS_AGE_MAX: Duration = Duration::from_millis(100);
@@ -97,6 +98,7 @@ impl Driver {
             }
         };
         let (reporter, reports) = Reporter::channel();
+        *lock(&control.watched.profile) = Some(Profiler::new(graph.clone()));
         let kernels = Kernels { graph, batches, sides, threads };
         let driver = Self {
             engine,
@@ -128,7 +130,10 @@ impl Driver {
         let cancel = self.control.cancel.clone();
         let mut cancelled = false;
         let outcome = loop {
-            if let Some(outcome) = self.take_actions() {
+            let began = Instant::now();
+            let outcome = self.take_actions();
+            self.profile(|profiler| profiler.core_worked(began.elapsed()));
+            if let Some(outcome) = outcome {
                 break outcome;
             }
             let wakeup = self.engine.next_wakeup().map(|at| self.clock.until(at));
@@ -158,6 +163,7 @@ impl Driver {
             }
         };
         self.show_progress();
+        self.profile(Profiler::ended);
         for executor in &self.executors {
             executor.shutdown();
         }
@@ -166,20 +172,44 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
+        let began = Instant::now();
         self.engine.handle(event, self.clock.now());
+        self.profile(|profiler| profiler.core_worked(began.elapsed()));
     }
 
     fn show_progress(&self) {
         *lock(&self.control.watched.progress) = self.engine.status();
+        self.profile(|profiler| {
+            profiler.look(&self.engine, self.clock.now());
+            profiler.spilled(self.kernels.batches.spilled());
+        });
+    }
+
+    /// Enters something into the books of where time goes.
+    fn profile(&self, enter: impl FnOnce(&mut Profiler)) {
+        if let Some(profiler) = &mut *lock(&self.control.watched.profile) {
+            enter(profiler);
+        }
     }
 
     fn take_report(&mut self, report: Report) {
         match report {
             Report::Event(event) => {
-                if let Event::BundleFinished { bundle, result } = &event
-                    && let Some(delta) = result.delta
-                {
-                    self.deltas.insert(*bundle, delta);
+                match &event {
+                    Event::BundleFinished { bundle, result } => {
+                        if let Some(delta) = result.delta {
+                            self.deltas.insert(*bundle, delta);
+                        }
+                        self.profile(|profiler| profiler.finished(*bundle, result));
+                    }
+                    Event::BundleSplit { bundle, split } => self.profile(|profiler| profiler.split(*bundle, split)),
+                    Event::Start
+                    | Event::BundleFailed { .. }
+                    | Event::Workers { .. }
+                    | Event::Broken { .. }
+                    | Event::Pressure(_)
+                    | Event::Cancel
+                    | Event::Tick => {}
                 }
                 self.handle(event);
             }
@@ -240,6 +270,7 @@ impl Driver {
 
     fn settle(&mut self, bundle: BundleId, committed: bool) {
         self.running.remove(&bundle);
+        self.profile(|profiler| profiler.settle(bundle, committed));
         let settled = lock(&self.control.watched.metrics).settle(bundle, committed);
         if let (Err(errors), false) = (settled, self.metrics_trouble_told) {
             self.metrics_trouble_told = true;
@@ -250,16 +281,20 @@ impl Driver {
     }
 
     fn start_bundle(&mut self, draft: BundleDraft) {
+        let meter = Arc::new(BundleMeter::default());
+        self.profile(|profiler| profiler.started(&draft, &meter));
         let spec = self.engine.graph().stage(draft.stage);
         let Some(env) = spec.env else {
-            self.kernels.start(draft, &self.reporter);
+            self.kernels.start(draft, meter, &self.reporter);
             return;
         };
+        let batches = self.kernels.batches.clone();
         let io = BundleIo {
-            input: BatchReader::new(draft.input.clone(), self.kernels.batches.clone()),
+            input: BatchReader::of_stage(self.engine.graph(), &draft, batches, meter.clone()),
             state: self.state.view(&draft),
             sides: self.kernels.sides.clone(),
             out: LaneWriter::new(self.engine.graph(), draft.stage, self.kernels.batches.clone()),
+            meter,
         };
         let bundle = draft.id;
         // The graph was checked when the engine was made, and there is an executor for each of its environments.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use prost::Message;
 use purlin_model::coder::varint::read_varint;
+use purlin_proto::inspect as inspectpb;
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::pipeline::v1::histogram_value::bucket_options::BucketType;
@@ -15,18 +16,21 @@ use serde_json::{Value, json};
 use crate::Execute;
 use crate::client::{Client, ServerAddress, block_on};
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::{profile, terminal};
 
-/// Print the metrics of a job.
+/// Print the metrics of a job, or where its time goes.
 #[derive(Debug, Args)]
 pub(crate) struct Metrics {
-    /// The job's id, as `purlin jobs` lists it.
-    job: String,
+    /// The job's id, as `purlin jobs` lists it; the newest job, if it is not given.
+    job: Option<String>,
     #[command(flatten)]
     server: ServerAddress,
     /// Also print the metrics that the SDK and the runner keep for themselves.
     #[arg(long)]
     all: bool,
+    /// Print, per stage, the runner's own time, the SDK's and what was waited for, what went in, out and to disk, and hot keys.
+    #[arg(long, conflicts_with = "all")]
+    profile: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -43,9 +47,13 @@ struct Metric {
 
 impl Execute for Metrics {
     fn execute(self) -> Result<Exit, Failure> {
+        if self.profile {
+            return self.print_profile();
+        }
         let metrics = block_on(async {
             let mut client = Client::connect(&self.server).await?;
-            let response = client.jobs.get_job_metrics(jobpb::GetJobMetricsRequest { job_id: self.job.clone() }).await;
+            let job_id = self.job(&mut client).await?;
+            let response = client.jobs.get_job_metrics(jobpb::GetJobMetricsRequest { job_id }).await;
             response.map_err(|status| client.refused(&status))
         })?;
         let metrics = metrics.into_inner().metrics.unwrap_or_default();
@@ -61,6 +69,35 @@ impl Execute for Metrics {
             terminal::print(&show(&metrics))?;
         }
         Ok(Exit::Ok)
+    }
+}
+
+impl Metrics {
+    fn print_profile(&self) -> Result<Exit, Failure> {
+        let profile = block_on(async {
+            let mut client = Client::connect(&self.server).await?;
+            let job_id = self.job(&mut client).await?;
+            let response = client.inspect.get_job_profile(inspectpb::GetJobProfileRequest { job_id }).await;
+            response.map_err(|status| client.refused(&status))
+        })?;
+        let profile = profile.into_inner();
+        if self.json {
+            terminal::print_json(&profile::to_json(&profile))?;
+        } else {
+            terminal::print(&profile::show(&profile))?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// The job that was named, else the newest.
+    async fn job(&self, client: &mut Client) -> Result<String, Failure> {
+        if let Some(job) = &self.job {
+            return Ok(job.clone());
+        }
+        let jobs = client.jobs.get_jobs(jobpb::GetJobsRequest::default()).await;
+        let jobs = jobs.map_err(|status| client.refused(&status))?.into_inner().job_info;
+        let newest = jobs.into_iter().next_back();
+        newest.map(|job| job.job_id).ok_or_else(|| Failure::Failed("the server knows no job".to_owned()))
     }
 }
 

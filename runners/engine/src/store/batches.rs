@@ -5,6 +5,7 @@
 //! ```
 //! What is on disk and what is not is the store's own affair: it never shows, except in how long a `get` takes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,6 +48,11 @@ pub trait BatchStore: Send + Sync + fmt::Debug {
 
     /// Takes one owner from each of these batches; without owners they are gone. Unknown ones are ignored.
     fn free(&self, batches: &[BatchId]);
+
+    /// How many bytes of each stage's input were written to disk so far; nothing of stages of which nothing was.
+    fn spilled(&self) -> BTreeMap<StageId, u64> {
+        BTreeMap::new()
+    }
 
     /// The account that its batches, and the writers and readers of its job, take their memory from.
     fn memory(&self) -> &Memory;

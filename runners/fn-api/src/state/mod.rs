@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use purlin_backend::profile::Work;
 use purlin_engine::store::{StateError, StoreError};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::beam_fn_state_server::BeamFnState;
@@ -79,7 +80,7 @@ pub(crate) enum StateFault {
 fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
     let fnpb::StateRequest { id, instruction_id, state_key, request } = request;
     let answer = match worker.bundle(&instruction_id) {
-        Some(run) => serve(&run, state_key.and_then(|key| key.r#type), request),
+        Some(run) => run.meter.work(Work::State, || serve(&run, state_key.and_then(|key| key.r#type), request)),
         None => Err(StateFault::NoBundle(instruction_id)),
     };
     match answer {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use purlin_backend::profile::BundleMeter;
 use purlin_backend::{
     ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, JobMessage,
     Report, Reporter, RunningBundle,
@@ -114,11 +115,13 @@ impl Job {
         self.next_bundle += 1;
         let batches: Arc<dyn BatchStore> = self.batches.clone();
         let sides: Arc<dyn SideStore> = self.sides.clone();
+        let meter = Arc::new(BundleMeter::default());
         let io = BundleIo {
-            input: BatchReader::new(draft.input.clone(), batches.clone()),
+            input: BatchReader::new(draft.input.clone(), batches.clone(), meter.clone()),
             state: self.state.view(&draft),
             sides,
             out: LaneWriter::new(&self.plan.graph.graph, draft.stage, batches),
+            meter,
         };
         self.executor.start(draft, io, &self.reporter)
     }

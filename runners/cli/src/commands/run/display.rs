@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use purlin_backend::driver::StageProgress;
-use purlin_job_server::Job;
+use purlin_job_server::{Job, profile_to_wire};
 use purlin_proto::urns::monitoring_info_type_urns::SUM_INT64_TYPE;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::profile;
 
 /// How often bars move. Nothing waits for it.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -28,6 +30,8 @@ pub(super) struct Display {
 #[derive(Clone, Debug)]
 pub(super) struct Printer {
     bars: Option<MultiProgress>,
+    /// Whether the profile of each job is shown at its end.
+    profile: bool,
 }
 
 impl Printer {
@@ -41,9 +45,9 @@ impl Printer {
 }
 
 impl Display {
-    pub(super) fn start(jobs: mpsc::UnboundedReceiver<Arc<Job>>) -> Self {
+    pub(super) fn start(jobs: mpsc::UnboundedReceiver<Arc<Job>>, profile: bool) -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        let printer = Printer { bars };
+        let printer = Printer { bars, profile };
         let stop = CancellationToken::new();
         let task = tokio::spawn(show_all(jobs, printer.clone(), stop.clone()));
         Self { printer, stop, task }
@@ -118,7 +122,7 @@ impl Shown {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
-            bar.set_prefix(short(&stage.name));
+            bar.set_prefix(profile::short(&stage.name));
             bar
         });
         bar.set_length(stage.elements_done + stage.elements_pending);
@@ -151,11 +155,8 @@ impl Shown {
                 self.printer.line(&format!("purlin:   {namespace}:{name} = {value}"));
             }
         }
+        if self.printer.profile {
+            profile::show(&profile_to_wire(self.job.profile())).lines().for_each(|line| self.printer.line(line));
+        }
     }
-}
-
-/// The end of a long name says more than its beginning.
-fn short(name: &str) -> String {
-    let length = name.chars().count();
-    if length <= 40 { name.to_owned() } else { format!("…{}", name.chars().skip(length - 39).collect::<String>()) }
 }

@@ -48,6 +48,9 @@ pub(crate) struct Run {
     /// The command that runs containers, for pipelines whose environment is DOCKER: docker, or one that takes its arguments.
     #[arg(long, env = "PURLIN_DOCKER", default_value = DOCKER, value_name = "COMMAND")]
     docker: String,
+    /// Show, when a job has ended, where its time went, as `purlin metrics --profile` does for jobs of a server.
+    #[arg(long)]
+    profile: bool,
     /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
     #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String,
@@ -89,7 +92,7 @@ impl Execute for Run {
             let server = Server::bind(config).await.map_err(Failure::failed)?;
             let endpoint = format!("localhost:{}", server.port());
             let command = sdk::with_flags(&self.command, sdk, &endpoint);
-            let display = Display::start(jobs);
+            let display = Display::start(jobs, self.profile);
             let program = Program::start(&command, &endpoint, &display);
             let ended = match program {
                 Ok(program) => program.watch(&server, &display).await,

@@ -66,6 +66,12 @@ impl Engine {
         Explanation { stages }
     }
 
+    /// What a stage waits for that has input and runs no bundle; nothing if it has none, or runs one.
+    pub fn waits_with_input(&self, stage: StageId, now: ProcessingTime) -> Option<Vec<Wait>> {
+        let state = &self.stages[stage.index()];
+        (state.running == 0 && state.pending() > 0).then(|| self.waits(stage, now))
+    }
+
     fn waits(&self, stage: StageId, now: ProcessingTime) -> Vec<Wait> {
         let spec = self.graph.stage(stage);
         let state = &self.stages[stage.index()];

@@ -274,6 +274,13 @@ impl JobGraph {
         &self.sides[id.index()]
     }
 
+    /// The coder of a stage's elements, if they are pairs that reach it by their keys.
+    pub fn keyed_input(&self, stage: StageId) -> Option<&Arc<Coder>> {
+        let stage = self.stage(stage);
+        let input = stage.upstream.first().filter(|_| stage.keyed)?;
+        Some(&self.output(*input).coder)
+    }
+
     /// Checks what the engine relies on: ids are indices, references exist, and stages are in topological order.
     ///
     /// # Errors
