@@ -15,6 +15,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::FnApi;
+use crate::metadata::broken;
 use crate::worker::Worker;
 
 #[derive(Debug)]
@@ -54,7 +55,7 @@ async fn read(mut responses: Streaming<fnpb::InstructionResponse>, mut end: EndO
             Ok(Some(response)) => end.worker.on_response(response),
             Ok(None) => return,
             Err(status) => {
-                end.why = format!("its control stream broke: {}", status.message());
+                end.why = format!("its control stream broke: {}", broken(&status));
                 return;
             }
         }

@@ -184,7 +184,7 @@ impl Worker {
     }
 
     /// The data stream has ended. Bundles that need it are lost; without any, the worker may open another.
-    pub(crate) fn data_ended(&self, number: u64) {
+    pub(crate) fn data_ended(&self, number: u64, why: Option<&str>) {
         {
             let mut link = lock(&self.link);
             if link.number != number {
@@ -198,7 +198,8 @@ impl Worker {
                 return;
             }
         }
-        self.lose(number, "its data stream ended in the middle of a bundle");
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        self.lose(number, &format!("its data stream ended in the middle of a bundle{why}"));
     }
 
     /// The control stream with this number has ended. Its bundles wait for [`fail_bundles`](Self::fail_bundles), so
