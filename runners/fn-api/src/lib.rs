@@ -29,6 +29,7 @@ mod logging;
 mod metadata;
 mod monitoring;
 mod more_workers;
+mod patience;
 mod pool;
 mod process_bundle;
 mod progress;

@@ -3,7 +3,7 @@
 //! ```text
 //!   127.0.0.1:port, [::1]:port ─► Job API, artifact staging, Fn API, inspection, health, reflection
 //!
-//!   shutdown: no new jobs ─► cancel all ─► wait for their clean-up ─► end the connections
+//!   shutdown: no new jobs ─► cancel all ─► wait for their clean-up, and their workers' ─► end the connections
 //! ```
 //! It listens on loopback only, for it has neither encryption nor passwords.
 
@@ -148,11 +148,18 @@ impl Server {
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
+    /// Cancel it when the server shall end at once: workers get no time to leave by themselves.
+    pub fn hurry(&self) -> CancellationToken {
+        self.shared.fn_api.hurry()
+    }
+
     /// Ends the server: no new jobs, all jobs cancelled for this reason, all workers let go, all connections ended.
     pub async fn shutdown(self, why: &str) {
         self.shared.store.stop();
         self.cancel_jobs(why);
         self.idle().await;
+        // Workers' processes must not outlive this one, nor what they have in temporary folders.
+        self.shared.fn_api.drained().await;
         self.shared.stopping.cancel();
         self.closing.cancel();
         let mut serving = self.serving;

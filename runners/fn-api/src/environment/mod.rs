@@ -27,6 +27,7 @@ use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use thiserror::Error;
 
 use crate::config::{FnApiConfig, MorePython, WORKER_FOLDER, WORKER_PYTHON};
+use crate::patience::Patience;
 use docker::Docker;
 use external::External;
 use process::Process;
@@ -63,13 +64,13 @@ pub(crate) trait LaunchedWorker: Send + Sync + fmt::Debug {
     fn last_words(&mut self) -> BoxFuture<'_, String>;
 
     /// How it ended and what it said last, of a worker that must be ending.
-    fn post_mortem(&mut self, patience: Duration) -> BoxFuture<'_, String>;
+    fn post_mortem(&mut self, patience: Patience) -> BoxFuture<'_, String>;
 
     /// Makes it end. `close_control` ends its control stream, which tells it to leave by itself; false if
     /// there is none.
     fn stop(
         self: Box<Self>,
-        patience: Duration,
+        patience: Patience,
         close_control: Box<dyn FnOnce() -> bool + Send>,
     ) -> BoxFuture<'static, ()>;
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::Execute;
 use crate::commands::explain::registry;
 use crate::exit::{Exit, Failure};
+use crate::interrupts::Interrupts;
 use crate::logging::{self, LogFormat};
 use crate::sdk::{self, Sdk};
 
@@ -54,8 +55,8 @@ pub(crate) struct Run {
     /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
     #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// The program and its arguments. `--` in front of it keeps its own options apart.
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -63,16 +64,7 @@ impl Execute for Run {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
         registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
-        let sdk = self.sdk.or_else(|| sdk::detect(&self.command)).ok_or_else(|| {
-            let program = self.command.first().map_or("", String::as_str);
-            if program.contains('/') && !std::path::Path::new(program).exists() {
-                return Failure::Usage(format!("there is no program `{program}`; check the word behind `--`"));
-            }
-            Failure::Usage(format!(
-                "cannot tell which SDK `{program}` uses; say so with --sdk python, go or java, or --sdk none if the program \
-                 reads PURLIN_JOB_ENDPOINT itself"
-            ))
-        })?;
+        let sdk = sdk::choose(self.sdk, &self.command)?;
         logging::start(&self.log_level, LogFormat::Text)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -89,16 +81,17 @@ impl Execute for Run {
             if let Some(workers) = self.workers {
                 config.workers_max = workers.into();
             }
+            let mut interrupts = Interrupts::listen()?;
             let server = Server::bind(config).await.map_err(Failure::failed)?;
             let endpoint = format!("localhost:{}", server.port());
             let command = sdk::with_flags(&self.command, sdk, &endpoint);
             let display = Display::start(jobs, self.profile);
             let program = Program::start(&command, &endpoint, &display);
             let ended = match program {
-                Ok(program) => program.watch(&server, &display).await,
+                Ok(program) => program.watch(&server, &display, &mut interrupts).await,
                 Err(failure) => Err(failure),
             };
-            server.shutdown("the program has ended").await;
+            interrupts.shut_down(server, "the program has ended").await;
             display.finish().await;
             ended
         })?;
