@@ -133,11 +133,7 @@ async fn follow(
         Outcome::Done => {
             job.log().enter(JobState::Done);
         }
-        Outcome::Cancelled => {
-            // The driver cancels only a job that was asked to, and asking is what CANCELLING says.
-            job.log().enter(JobState::Cancelling);
-            job.log().enter(JobState::Cancelled);
-        }
+        Outcome::Cancelled => job.cancelled(),
         Outcome::Failed(reason) => job.log().fail(reason),
         Outcome::Stuck(explanation) => job.log().fail(format!(
             "job {} cannot go on and nothing is expected to change that, which is a bug in Purlin; please report \

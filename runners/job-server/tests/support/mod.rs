@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+pub(crate) mod pool;
+pub(crate) mod raw;
+
 use std::sync::{Arc, OnceLock};
 
 use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec, Registry};
