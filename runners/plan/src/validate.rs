@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
-use purlin_model::ids::{CoderId, EnvironmentId};
+use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
 use purlin_model::window::WindowFn;
 use purlin_model::windowing_strategy::MergeStatus;
 use purlin_proto::convert::coder::from_components;
@@ -207,15 +207,39 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         LeafKind::CombinePerKey => payload::check_combine(graph, leaf, problems),
         LeafKind::TestStream | LeafKind::Barrier | LeafKind::SortByTime => {}
     }
-    // Whoever hands windows on unchanged emits them in the coder in which they came.
-    if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)
-        && let (Some(input), Some(output)) = (leaf.inputs.first(), output)
-        && let (Some((_, from)), Some((_, to))) = (strategy(input.as_str()), strategy(output.as_str()))
-        && from != to
-    {
-        let what = format!("takes windows encoded as `{from}` and emits them as `{to}`");
-        problems.add(&leaf.name, what, "its input and output must have the same windowing");
+    // The runner hands windows on as they came. What SDKs execute is their own affair: Python's Reshuffle declares its
+    // inner functions global, whatever they are given.
+    let keeps = matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier | LeafKind::CombinePerKey);
+    let came = leaf.inputs.first().filter(|_| keeps).and_then(|input| strategy(input.as_str()));
+    for id in leaf.outputs.values() {
+        if let (Some((came, from)), Some((go, to))) = (came, strategy(id.as_str())) {
+            check_kept(leaf, id, (came, from), (go, to), problems);
+        }
     }
+}
+
+/// Windows that a transform hands on, and what its output says of them. Functions that only an SDK knows are not
+/// compared: two ways to write one may differ.
+fn check_kept(
+    leaf: &Leaf,
+    output: &PCollectionId,
+    (came, from): (&WindowFn, &str),
+    (go, to): (&WindowFn, &str),
+    problems: &mut Problems,
+) {
+    let custom = |windows: &WindowFn| matches!(windows, WindowFn::Custom { .. });
+    let what = if from != to {
+        format!("takes windows encoded as `{from}` and emits them into PCollection `{output}` as `{to}`")
+    } else if came != go && !custom(came) && !custom(go) {
+        format!("takes windows of {came:?} and emits them into PCollection `{output}`, which says {go:?}")
+    } else {
+        return;
+    };
+    problems.add(
+        &leaf.name,
+        what,
+        "its input and output must have the same windowing; windows are assigned by a WindowInto",
+    );
 }
 
 #[cfg(test)]

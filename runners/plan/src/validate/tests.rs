@@ -356,8 +356,12 @@ fn windows_that_change_where_nobody_assigns_them() {
     assert_snapshot!(windowed().flatten("Join", &["global", "fixed"], "all").problems(), @"Join: flattens PCollection `fixed`, whose windowing differs from that of its output; window all inputs of a flatten alike");
     let longer = windowed().windowed("all", "bytes", "fixed").flatten("Join", &["longer", "fixed"], "all");
     assert_snapshot!(longer.problems(), @"Join: flattens PCollection `longer`, whose windowing differs from that of its output; window all inputs of a flatten alike");
-    assert_snapshot!(windowed().group("Group", "fixed", "groups").problems(), @"Group: takes windows encoded as `beam:coder:interval_window:v1` and emits them as `beam:coder:global_window:v1`; its input and output must have the same windowing");
-    assert_snapshot!(windowed().reshuffle("Shuffle", "fixed", "shuffled").problems(), @"Shuffle: takes windows encoded as `beam:coder:interval_window:v1` and emits them as `beam:coder:global_window:v1`; its input and output must have the same windowing");
+    assert_snapshot!(windowed().group("Group", "fixed", "groups").problems(), @"Group: takes windows encoded as `beam:coder:interval_window:v1` and emits them into PCollection `groups` as `beam:coder:global_window:v1`; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    assert_snapshot!(windowed().reshuffle("Shuffle", "fixed", "shuffled").problems(), @"Shuffle: takes windows encoded as `beam:coder:interval_window:v1` and emits them into PCollection `shuffled` as `beam:coder:global_window:v1`; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    let other = |pipeline: TestPipeline| pipeline.windowed("regrouped", "kv<bytes, iterable<bytes>>", "longer");
+    assert_snapshot!(other(windowed()).group("Group", "fixed", "regrouped").problems(), @"Group: takes windows of Fixed { size: 10000ms, offset: 0ms } and emits them into PCollection `regrouped`, which says Fixed { size: 20000ms, offset: 0ms }; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    let combined = other(windowed()).windowed("sums", "kv<bytes, bytes>", "longer");
+    assert_snapshot!(combined.combine("Sum", "fixed", "regrouped", "sums", "bytes").problems(), @"Sum: takes windows of Fixed { size: 10000ms, offset: 0ms } and emits them into PCollection `sums`, which says Fixed { size: 20000ms, offset: 0ms }; its input and output must have the same windowing; windows are assigned by a WindowInto");
     assert_snapshot!(TestPipeline::new().windowed("start", "bytes", "fixed").impulse("start").problems(), @"Impulse start: emits into the global window, and windows encoded as `beam:coder:interval_window:v1` are declared; assign windows behind it");
 }
 
