@@ -103,7 +103,7 @@ fn the_table_lines_up() {
       side-inputs                        yes?           yes?           yes?
       source-api                         partial? [2]   partial? [2]   partial? [2]
       metrics                            yes?           yes?           yes?
-      stateful-processing                yes?           yes?           yes?
+      stateful-processing                partial? [3]   partial? [3]   partial? [3]
     Bounded Splittable DoFn Support Status
     ");
 }

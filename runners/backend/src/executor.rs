@@ -1,6 +1,7 @@
 //! What runs bundles: SDK harnesses behind the Fn API, or Rust in this process.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use purlin_engine::core::action::{BundleDraft, BundleId};
@@ -135,7 +136,14 @@ pub trait BundleExecutor: Send + Sync + fmt::Debug {
 
     /// Lets all workers go. Called once, when the job has ended; returns at once and cleans up behind.
     fn shutdown(&self);
+
+    /// Ends when those workers are gone that cannot clean up behind themselves once the job is known to be over: they
+    /// live in a process that waits for nothing else. At once, if there are none.
+    fn gone(&self) -> Gone;
 }
+
+/// The end of workers that were let go.
+pub type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A bundle under way.
 pub trait RunningBundle: Send + Sync + fmt::Debug {

@@ -16,7 +16,7 @@ use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
 use purlin_model::ids::EnvironmentId;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::FnApi;
@@ -35,6 +35,8 @@ pub(crate) struct Pool {
     pub(crate) environment: EnvironmentId,
     /// How many bundles one worker runs at once.
     slots_each: usize,
+    /// Whether its workers live in somebody else's process, which may end as soon as the job has.
+    pub(crate) ends_with_client: bool,
     members: Mutex<Members>,
     /// Workers lost since the last bundle that finished.
     losses: AtomicU32,
@@ -42,6 +44,8 @@ pub(crate) struct Pool {
     pub(crate) stop: CancellationToken,
     /// Cancelled when the workers that were added are to leave; at the latest with `stop`.
     pub(crate) stop_extra: CancellationToken,
+    /// How many of the environment's own workers are looked after.
+    own: watch::Sender<usize>,
     /// Hears when a bundle is given to a worker.
     busy: Notify,
     launched: OnceLock<Launched>,
@@ -54,6 +58,16 @@ struct Launched {
     runtime: Handle,
 }
 
+/// One of the environment's own workers.
+#[derive(Debug)]
+pub(crate) struct OwnWorker(Arc<Pool>);
+
+impl Drop for OwnWorker {
+    fn drop(&mut self) {
+        self.0.own.send_modify(|own| *own -= 1);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Members {
     workers: Vec<Arc<Worker>>,
@@ -64,7 +78,13 @@ struct Members {
 }
 
 impl Pool {
-    pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, slots_each: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: &Arc<FnApi>,
+        job: &Arc<JobContext>,
+        env: EnvIndex,
+        slots_each: usize,
+        ends_with_client: bool,
+    ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
             hub: hub.clone(),
@@ -72,10 +92,12 @@ impl Pool {
             env,
             environment: job.job.plan.environments[env.index()].id.clone(),
             slots_each,
+            ends_with_client,
             members: Mutex::default(),
             losses: AtomicU32::new(0),
             stop_extra: stop.child_token(),
             stop,
+            own: watch::Sender::new(0),
             busy: Notify::new(),
             launched: OnceLock::new(),
         })
@@ -210,6 +232,19 @@ impl Pool {
         {
             worker.finalize(&instruction);
         }
+    }
+
+    /// One more of the environment's own workers is looked after, until the guard is dropped.
+    pub(crate) fn own(self: &Arc<Self>) -> OwnWorker {
+        self.own.send_modify(|own| *own += 1);
+        OwnWorker(self.clone())
+    }
+
+    /// Ends when none of the environment's own workers is left.
+    pub(crate) async fn gone(&self) {
+        let mut own = self.own.subscribe();
+        // An error would mean that the sender is gone, which this value owns.
+        let _ = own.wait_for(|own| *own == 0).await;
     }
 
     /// Lets all workers go: those who look after them see it.

@@ -257,8 +257,8 @@ impl BundleRun {
         for setting in of_stage.read(timers, self.watermark).map_err(|fault| fault.to_string())? {
             let timer = match setting {
                 Setting::Set(timer) => timer,
-                Setting::Dropped(timer) => {
-                    self.stage.tell_dropped_timer(&self.reporter, &timer);
+                Setting::Early(timer) | Setting::Dropped(timer) => {
+                    self.stage.tell_changed_timer(&self.reporter, &timer);
                     timer
                 }
             };

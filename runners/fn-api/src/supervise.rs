@@ -173,5 +173,8 @@ async fn stop(worker: &Arc<Worker>, launched: Box<dyn LaunchedWorker>, patience:
     }
     let leaving = worker.clone();
     launched.stop(patience, Box::new(move || leaving.close_control())).await;
+    if timeout(patience, worker.left()).await.is_err() {
+        tracing::debug!(worker = %worker.id, "a worker does not leave");
+    }
     End::Stopped
 }

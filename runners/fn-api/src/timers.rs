@@ -64,7 +64,9 @@ pub(crate) enum TimerFault {
 pub(crate) enum Setting {
     /// It is set, moved or cleared.
     Set(Timer),
-    /// It would fire when its window is gone, or never: it is cleared instead.
+    /// It would fire when its window is gone: it fires with the window's end instead.
+    Early(Timer),
+    /// Its window is gone already, or it would never fire: it is cleared instead.
     Dropped(Timer),
 }
 
@@ -122,6 +124,41 @@ impl StageTimers {
             BoundedWindow::Global => EventTime::MAX,
             BoundedWindow::Interval { .. } | BoundedWindow::Custom { .. } => {
                 window.max_timestamp() + self.allowed_lateness
+            }
+        }
+    }
+
+    /// The last instant at which a timer of a window may fire. Python means the instant behind a window's last by its
+    /// end, and sets timers for it that are to fire with the window; its own `GroupIntoBatches` does.
+    fn last_firing(&self, window: &BoundedWindow) -> EventTime {
+        self.expiry(window) + Millis(1)
+    }
+
+    /// What becomes of a timer, by the rules of its time domain.
+    fn settle(&self, timer: Timer, window: &BoundedWindow, watermark: EventTime) -> Setting {
+        let Some(fire) = timer.fire_at else { return Setting::Set(timer) };
+        let never = match timer.domain {
+            // It is set as the last things of its window happen, and would go on for ever if it sets itself again.
+            TimerDomain::EventTime => fire > self.last_firing(window).millis() && watermark > self.expiry(window),
+            // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
+            // for ever.
+            TimerDomain::ProcessingTime => watermark == EventTime::MAX,
+        };
+        if never {
+            return Setting::Dropped(Timer { fire_at: None, ..timer });
+        }
+        match timer.domain {
+            TimerDomain::ProcessingTime => Setting::Set(timer),
+            TimerDomain::EventTime => {
+                // What it emits belongs to its window, so that it holds back those who wait for the window's end.
+                let hold =
+                    if timer.hold.millis() == fire { timer.hold.min(window.max_timestamp()) } else { timer.hold };
+                let last = self.last_firing(window).millis();
+                if fire > last {
+                    Setting::Early(Timer { fire_at: Some(last), hold, ..timer })
+                } else {
+                    Setting::Set(Timer { hold, ..timer })
+                }
             }
         }
     }
@@ -196,13 +233,7 @@ impl StageTimers {
                 hold,
                 pane,
             };
-            let gone = fire_at.is_some_and(|fire| match family.domain {
-                TimerDomain::EventTime => fire > self.expiry(&window).millis(),
-                // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
-                // for ever.
-                TimerDomain::ProcessingTime => watermark == EventTime::MAX,
-            });
-            settings.push(if gone { Setting::Dropped(Timer { fire_at: None, ..timer }) } else { Setting::Set(timer) });
+            settings.push(self.settle(timer, &window, watermark));
         }
         Ok(())
     }
@@ -349,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_never_fire_is_dropped() {
+    fn timers_fire_with_their_window_at_the_latest() {
         let timers = timers(WindowCoder::Interval);
         let set = |fire: i64| {
             let mut bytes = vec![1, b'k', 0, 0, 0, 0, 1];
@@ -361,14 +392,25 @@ mod tests {
             bytes.push(0x0f);
             bytes
         };
-        let dropped = |family: &str, fire, watermark| {
+        let check = |family: &str, fire, watermark, expected: &str| {
             let settings = timers.read(&message(family, &set(fire)), watermark).unwrap();
-            matches!(settings[..], [Setting::Dropped(_)])
+            let told = match &settings[..] {
+                [Setting::Set(timer)] => format!("at {:?} holds {}", timer.fire_at, timer.hold.millis()),
+                [Setting::Early(timer)] => format!("early, at {:?} holds {}", timer.fire_at, timer.hold.millis()),
+                [Setting::Dropped(timer)] => format!("dropped, {:?}", timer.fire_at),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, expected, "{family} {fire}");
         };
-        assert!(!dropped("event", 14, EventTime::MAX), "the last instant, with its lateness");
-        assert!(dropped("event", 15, EventTime::MIN));
-        assert!(!dropped("clock", 1_000_000, EventTime::MIN));
-        assert!(dropped("clock", 1_000_000, EventTime::MAX));
+        check("event", 5, EventTime::MIN, "at Some(5) holds 5");
+        // The last instant of the window, with its lateness, and what Python calls its end.
+        check("event", 14, EventTime::MAX, "at Some(14) holds 9");
+        check("event", 15, EventTime::MIN, "at Some(15) holds 9");
+        check("event", 15, EventTime::MAX, "at Some(15) holds 9");
+        check("event", 16, EventTime::MIN, "early, at Some(15) holds 9");
+        check("event", 16, EventTime::MAX, "dropped, None");
+        check("clock", 1_000_000, EventTime::MIN, "at Some(1000000) holds 1000000");
+        check("clock", 1_000_000, EventTime::MAX, "dropped, None");
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(crate) struct Worker {
     phase: watch::Sender<Phase>,
     /// How many bundles are being finalized.
     finalizing: watch::Sender<usize>,
+    /// How many streams of control and state it has open from its side.
+    streams: watch::Sender<usize>,
     /// Cancelled when nobody uses the worker any more.
     gone: CancellationToken,
 }
@@ -108,6 +110,16 @@ pub(crate) struct DataConnection {
     pub(crate) end: CancellationToken,
 }
 
+/// A stream that is open from the worker's side.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Arc<Worker>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.send_modify(|streams| *streams -= 1);
+    }
+}
+
 impl Worker {
     /// A worker that may connect from now on.
     pub(crate) fn expect(hub: &Arc<FnApi>, pool: &Arc<Pool>, reporter: &Reporter, is_extra: bool) -> Arc<Self> {
@@ -125,6 +137,7 @@ impl Worker {
             short_ids: ShortIds::default(),
             phase: watch::Sender::new(Phase::Expected),
             finalizing: watch::Sender::new(0),
+            streams: watch::Sender::new(0),
             gone: CancellationToken::new(),
         });
         hub.expect(&worker);
@@ -217,6 +230,23 @@ impl Worker {
         }
         self.phase.send_replace(Phase::Lost(why.to_owned()));
         self.finalizing.send_replace(0);
+    }
+
+    /// One more stream is open from the worker's side, until the guard is dropped.
+    pub(crate) fn stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.send_modify(|streams| *streams += 1);
+        OpenStream(self.clone())
+    }
+
+    /// Ends when the worker has heard that it is to leave, and has nothing left to do but to tear down: Python ends its
+    /// stream of state right before. At once, if nobody waits for that.
+    pub(crate) async fn left(&self) {
+        if !self.pool.upgrade().is_some_and(|pool| pool.ends_with_client) {
+            return;
+        }
+        let mut streams = self.streams.subscribe();
+        // An error would mean that the sender is gone, which this value owns.
+        let _ = streams.wait_for(|streams| *streams == 0).await;
     }
 
     /// Fails all bundles of a worker that was lost.

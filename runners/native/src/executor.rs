@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use purlin_backend::profile::Work;
-use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
+use purlin_backend::{BundleExecutor, BundleIo, Gone, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
@@ -69,6 +69,10 @@ impl BundleExecutor for NativeExecutor {
     fn finalize(&self, _bundle: BundleId) {}
 
     fn shutdown(&self) {}
+
+    fn gone(&self) -> Gone {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn run(

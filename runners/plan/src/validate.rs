@@ -185,13 +185,19 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
                 }
             }
         }
+        // Elements keep the windows that they came in, as Python has it; what comes behind goes by the output's
+        // windowing. So all that must be alike is how windows are encoded.
         LeafKind::Flatten => {
             let expected = output.and_then(|output| strategy(output.as_str()));
+            let known = [standard_coders::GLOBAL_WINDOW, standard_coders::INTERVAL_WINDOW];
             for input in &leaf.inputs {
-                let found = strategy(input.as_str());
-                if expected.is_some() && found.is_some() && found != expected {
-                    let what =
-                        format!("flattens PCollection `{input}`, whose windowing differs from that of its output");
+                if let (Some(found), Some(expected)) = (strategy(input.as_str()), expected)
+                    && found != expected
+                    && !(found.1 == expected.1 && known.contains(&found.1))
+                {
+                    let what = format!(
+                        "flattens PCollection `{input}`, whose windows are encoded in another way than those of its output"
+                    );
                     problems.add(&leaf.name, what, "window all inputs of a flatten alike");
                 }
             }

@@ -22,6 +22,9 @@ use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, R
 use crate::message::{Importance, JobMessage};
 use crate::profile::{BundleMeter, Profiler};
 
+/// How long a job waits at its end for workers that end with somebody else's process.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
 /// Handles see progress that is at most this old.
 const PROGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -166,6 +169,16 @@ impl Driver {
         self.profile(Profiler::ended);
         for executor in &self.executors {
             executor.shutdown();
+        }
+        if outcome == Outcome::Done {
+            // A program often ends as soon as it hears of the job's end, and its DoFns would not be torn down. One that
+            // takes its time does not keep others waiting.
+            let gone = async {
+                for executor in &self.executors {
+                    executor.gone().await;
+                }
+            };
+            let _ = tokio::time::timeout(GOODBYE_MAX, gone).await;
         }
         // Nobody listens if the job server has gone; then there is nobody to tell.
         let _ = self.events.send(JobEvent::Ended(outcome));

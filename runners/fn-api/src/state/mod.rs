@@ -41,7 +41,11 @@ impl BeamFnState for StateApi {
     ) -> Result<Response<Self::StateStream>, Status> {
         let worker = self.0.caller(request.metadata())?;
         let gone = worker.gone().clone().cancelled_owned();
-        let answers = request.into_inner().map(move |request| request.map(|request| answer(&worker, request)));
+        let open = worker.stream();
+        let answers = request.into_inner().map(move |request| {
+            let _open = &open;
+            request.map(|request| answer(&worker, request))
+        });
         Ok(Response::new(Box::pin(answers.take_until(gone))))
     }
 }
