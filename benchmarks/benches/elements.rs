@@ -17,7 +17,7 @@ use purlin_model::time::EventTime;
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{Codec, Pair, Repeated, Text};
-use purlin_store::{MemoryBatchStore, MemorySideStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -74,7 +74,7 @@ fn group(c: &mut Criterion) {
     let frame = frame();
     let graph = graph(true);
     let store: Arc<dyn BatchStore> = Arc::new(MemoryBatchStore::new());
-    let sides = MemorySideStore::new(graph.clone());
+    let sides = BatchSideStore::new(graph.clone(), store.clone());
     let mut group = c.benchmark_group("append-once grouping, per element");
     group.throughput(Throughput::Elements(ELEMENTS));
     group.bench_function("frame in, lanes, sort, groups out, frame out", |b| {

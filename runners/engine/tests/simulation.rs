@@ -124,7 +124,12 @@ impl Simulation {
         let graph = Arc::new(random_graph(&mut random));
         let schedule = Box::new(RandomSchedule(random.next()));
         // Workers are lost often here; the job must not give up on them.
-        let config = EngineConfig { lost_worker_attempts_max: 1_000, kernel_slots: 3, ..EngineConfig::default() };
+        let config = EngineConfig {
+            lost_worker_attempts_max: 1_000,
+            kernel_slots: 3,
+            join_behind: random.below(4) as usize,
+            ..EngineConfig::default()
+        };
         let engine = Engine::new(graph.clone(), config, schedule).unwrap();
         Self {
             watermarks: vec![EventTime::MIN; graph.stages.len()],
@@ -315,6 +320,10 @@ impl Simulation {
             self.note(format!("    => {action:?}"));
             match action {
                 Action::StartBundle(draft) => self.start(draft),
+                Action::Join { into, batch } => {
+                    let joined = self.batches.remove(&batch).expect("what is joined is there");
+                    self.batches.get_mut(&into).expect("what grows is there").extend(joined);
+                }
                 Action::Free { batches } => {
                     for batch in batches {
                         let freed = self.batches.remove(&batch);

@@ -375,6 +375,7 @@ impl Teller {
             Action::AbortBundle { bundle } => format!("abort {bundle:?}"),
             Action::SplitBundle { bundle, fraction } => format!("split {bundle:?} at {fraction}"),
             Action::Finalize { bundle } => format!("finalize {bundle:?}"),
+            Action::Join { into, batch } => format!("join {batch:?} to {into:?}"),
             Action::Free { batches } => format!("free {batches:?}"),
             Action::JobDone(purlin_engine::core::action::Outcome::Stuck(why)) => format!("stuck: {why}"),
             Action::JobDone(outcome) => format!("job done: {outcome:?}"),

@@ -5,8 +5,9 @@
 mod support;
 
 use bytes::Bytes;
-use purlin_engine::data::ElementBatchBuilder;
-use purlin_engine::store::SideStore;
+use purlin_engine::core::lane::Lane;
+use purlin_engine::data::{BatchSlice, ElementBatchBuilder};
+use purlin_engine::store::{BatchPlace, BatchStore, SideStore};
 use purlin_model::time::EventTime;
 use purlin_proto::fn_execution::v1::OrderedListRange;
 use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
@@ -39,8 +40,10 @@ impl Scene {
         let mut batch = ElementBatchBuilder::new();
         elements.iter().for_each(|element| batch.push(&header(), EventTime::MIN, element));
         let batch = batch.finish();
-        job.sides.append(job.plan.list, &batch, 0, batch.len()).unwrap();
-        job.sides.append(job.plan.map, &batch, 0, batch.len()).unwrap();
+        let place = BatchPlace { stage: job.plan.work, lane: Lane::Any, window_max: None };
+        let slice = BatchSlice::whole(job.batches.put(&[place], batch.clone()).unwrap()[0]);
+        job.sides.append(job.plan.list, &batch, &slice).unwrap();
+        job.sides.append(job.plan.map, &batch, &slice).unwrap();
         let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
         assert_eq!(job.slots().await, 1);
         job.start(&[kv("a", "1")]);

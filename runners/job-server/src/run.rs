@@ -14,7 +14,6 @@ use purlin_backend::{BundleExecutor, Job as Translated, JobMessage};
 use purlin_engine::core::action::Outcome;
 use purlin_fn_api::{FnApiError, FnApiJob, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -98,9 +97,7 @@ fn start(
         schedule: translated.schedule,
         config: translated.config,
         executors,
-        batches: Arc::new(MemoryBatchStore::new()),
-        sides: Arc::new(MemorySideStore::new(graph.clone())),
-        state: Arc::new(MemoryStateStore::new()),
+        stores: shared.storage.job(&graph),
         threads: shared.threads.clone(),
         graph,
     });

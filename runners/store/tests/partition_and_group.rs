@@ -21,7 +21,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::{TimestampCombiner, WindowingStrategy};
-use purlin_store::{MemoryBatchStore, MemorySideStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore};
 
 #[derive(Clone, Debug)]
 struct Element {
@@ -145,7 +145,7 @@ proptest! {
             .filter(|routed| routed.to == GROUP)
             .map(|routed| (store.get(routed.batch.id).unwrap(), BatchSlice::whole(routed.batch)))
             .collect();
-        let sides = MemorySideStore::new(graph.clone());
+        let sides = BatchSideStore::new(graph.clone(), store.clone());
         let mut out = LaneWriter::new(&graph, GROUP, store.clone());
         run_kernel(&graph, GROUP, &mut KernelIo { input, merged: Vec::new(), sides: &sides, out: &mut out }).unwrap();
         let (grouped, _) = out.finish().unwrap();

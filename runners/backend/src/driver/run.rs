@@ -12,8 +12,9 @@ use purlin_engine::core::event::Event;
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph};
 use purlin_engine::data::LaneWriter;
-use purlin_engine::store::{BatchStore, SideStore, StateStore};
+use purlin_engine::store::StateStore;
 use purlin_model::time::ProcessingTime;
+use purlin_store::JobStores;
 use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
@@ -39,12 +40,8 @@ pub struct JobRuntime {
     pub config: EngineConfig,
     /// One executor per environment, at the index of its `EnvIndex`.
     pub executors: Vec<Arc<dyn BundleExecutor>>,
-    /// Where elements are kept.
-    pub batches: Arc<dyn BatchStore>,
-    /// Where side inputs are kept.
-    pub sides: Arc<dyn SideStore>,
-    /// Where state is kept.
-    pub state: Arc<dyn StateStore>,
+    /// Where its data is kept.
+    pub stores: JobStores,
     /// The data threads, shared by all jobs of the process.
     pub threads: Arc<rayon::ThreadPool>,
 }
@@ -88,7 +85,8 @@ struct Driver {
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, config, executors, batches, sides, state, threads } = runtime;
+        let JobRuntime { graph, schedule, config, executors, stores, threads } = runtime;
+        let JobStores { memory, batches, sides, state } = stores;
         let engine = match Engine::new(graph.clone(), config, schedule) {
             Ok(engine) => engine,
             Err(bug) => {
@@ -99,6 +97,10 @@ impl Driver {
         };
         let (reporter, reports) = Reporter::channel();
         *lock(&control.watched.profile) = Some(Profiler::new(graph.clone()));
+        // Memory is the whole process's, so that it may be short before this job has begun.
+        let pressure = reporter.clone();
+        let _watch = memory.broker().on_level(move |level| pressure.event(Event::Pressure(level)));
+        reporter.event(Event::Pressure(memory.broker().level()));
         let kernels = Kernels { graph, batches, sides, threads };
         let driver = Self {
             engine,
@@ -169,6 +171,8 @@ impl Driver {
         }
         // Nobody listens if the job server has gone; then there is nobody to tell.
         let _ = self.events.send(JobEvent::Ended(outcome));
+        // What the job kept may be much, and on disk.
+        tokio::task::spawn_blocking(move || drop(self));
     }
 
     fn handle(&mut self, event: Event) {
@@ -258,6 +262,7 @@ impl Driver {
                         executor.finalize(bundle);
                     }
                 }
+                Action::Join { into, batch } => self.kernels.batches.join(into, batch),
                 Action::Free { batches } => self.kernels.batches.free(&batches),
                 Action::JobDone(outcome) => return Some(outcome),
             }

@@ -32,11 +32,12 @@ pub(crate) struct Serve {
     /// How many workers each environment of a job gets at most; the cores, if it is not given.
     #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// How much memory jobs may use together, as 512MiB or 50%. Checked and shown, but it bounds nothing yet: this
-    /// version keeps elements in memory.
+    /// How much memory this server may use for all jobs together, as 512MiB or 50% of the machine. What does not fit goes
+    /// to disk: into --data-dir, or a temporary folder.
     #[arg(long, env = "PURLIN_MEMORY_BUDGET", default_value = "50%", value_parser = memory_budget, value_name = "SIZE")]
     memory_budget: MemoryBudget,
-    /// Where the files that pipelines bring along are kept; a temporary folder, if it is not given.
+    /// Where the files that pipelines bring along are kept, and data that does not fit into memory; a temporary folder, if it
+    /// is not given.
     #[arg(long, env = "PURLIN_DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// How large a message may be, in bytes.

@@ -110,7 +110,7 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
         }
         StageKind::Materialize(side) => {
             for (batch, slice) in &io.input {
-                io.sides.append(*side, batch, slice.first as usize, slice.last as usize)?;
+                io.sides.append(*side, batch, slice)?;
             }
             Ok(KernelDone::Whole)
         }

@@ -22,7 +22,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
 use tokio::sync::mpsc;
 
 use super::plan::{Plan, plan};
@@ -37,7 +37,7 @@ pub(crate) struct Job {
     pub(crate) plan: Plan,
     pub(crate) executor: Arc<dyn BundleExecutor>,
     pub(crate) batches: Arc<MemoryBatchStore>,
-    pub(crate) sides: Arc<MemorySideStore>,
+    pub(crate) sides: Arc<BatchSideStore>,
     pub(crate) state: Arc<MemoryStateStore>,
     /// The metrics that bundles have reported, the latest of each.
     pub(crate) metrics: BTreeMap<BundleId, MetricDelta>,
@@ -74,10 +74,11 @@ impl Job {
         let executor = executors.into_iter().next().unwrap();
         let (reporter, reports) = Reporter::channel();
         executor.launch(&reporter);
+        let batches = Arc::new(MemoryBatchStore::new());
         Ok(Self {
             executor,
-            batches: Arc::default(),
-            sides: Arc::new(MemorySideStore::new(plan.graph.graph.clone())),
+            sides: Arc::new(BatchSideStore::new(plan.graph.graph.clone(), batches.clone())),
+            batches,
             state: Arc::default(),
             metrics: BTreeMap::new(),
             messages: Vec::new(),

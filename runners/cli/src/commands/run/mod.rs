@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use purlin_fn_api::{DOCKER, MorePython};
-use purlin_job_server::{Server, ServerConfig};
+use purlin_job_server::{MemoryBudget, Server, ServerConfig};
 use tokio::sync::mpsc;
 
 use crate::Execute;
@@ -21,6 +21,7 @@ use crate::commands::explain::registry;
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, LogFormat};
 use crate::sdk::{self, Sdk};
+use crate::size::memory_budget;
 
 use display::Display;
 use program::{Ended, Program};
@@ -45,6 +46,9 @@ pub(crate) struct Run {
     /// takes longer than a second gets more processes beside its own, up to this number: with 1 it gets none.
     #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// How much memory the server may use, as 512MiB or 50% of the machine. What does not fit goes to a temporary folder.
+    #[arg(long, env = "PURLIN_MEMORY_BUDGET", default_value = "50%", value_parser = memory_budget, value_name = "SIZE")]
+    memory_budget: MemoryBudget,
     /// The command that runs containers, for pipelines whose environment is DOCKER: docker, or one that takes its arguments.
     #[arg(long, env = "PURLIN_DOCKER", default_value = DOCKER, value_name = "COMMAND")]
     docker: String,
@@ -84,6 +88,7 @@ impl Execute for Run {
                 observer: Some(observer),
                 more_python: self.more_python(sdk),
                 docker: self.docker.clone(),
+                memory_budget: self.memory_budget,
                 ..ServerConfig::new(registry, self.runner.clone())
             };
             if let Some(workers) = self.workers {

@@ -6,6 +6,7 @@ use super::Engine;
 use crate::core::action::{Action, BundleId, Outcome};
 use crate::core::bundle::{BundleResult, Routed, Running};
 use crate::core::event::{Failure, Residual, Split};
+use crate::core::lane::Joined;
 use crate::core::stage::{StageId, StageKind, Take};
 use crate::data::{BatchId, BatchRef, BatchSlice};
 
@@ -177,11 +178,15 @@ impl Engine {
             return;
         }
         let slice = BatchSlice::whole(batch);
-        match batch.window_max {
+        let behind = self.config.join_behind;
+        let joined = match batch.window_max {
             Some(window_max) if !self.side_inputs_ready(to, window_max) => {
-                self.stages[to.index()].push_blocked(window_max, lane, slice);
+                self.stages[to.index()].push_blocked(window_max, lane, slice, behind)
             }
-            Some(_) | None => self.stages[to.index()].push(lane, slice),
+            Some(_) | None => self.stages[to.index()].push(lane, slice, behind),
+        };
+        if let Some(Joined { into, batch }) = joined {
+            self.actions.push_back(Action::Join { into: into.id, batch });
         }
         self.dirty.insert(to);
         self.maybe_ready.insert(to);

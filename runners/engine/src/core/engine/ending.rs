@@ -5,6 +5,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 use super::Engine;
 use crate::core::action::{Action, Outcome};
 use crate::core::explain::{Explanation, StageStall, Wait};
+use crate::core::lane::LaneQueue;
 use crate::core::stage::StageId;
 
 impl Engine {
@@ -91,7 +92,7 @@ impl Engine {
             waits.push(Wait::Clock { residuals });
         }
         for (window_max, blocked) in &state.blocked {
-            let elements = blocked.iter().map(|(_, slice)| u64::from(slice.len())).sum();
+            let elements = blocked.values().map(LaneQueue::elements).sum();
             for gate in &spec.gates {
                 let side = self.graph.side(gate.side);
                 let watermark = self.stages[side.materialize.index()].input.at();

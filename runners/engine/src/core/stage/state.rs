@@ -14,7 +14,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::bundle::{GroupSummary, ResidualHolds};
 use crate::core::event::Residual;
-use crate::core::lane::{Lane, LaneQueue};
+use crate::core::lane::{Joined, Lane, LaneQueue};
 use crate::core::stage::{OutputId, StageId, StageSpec};
 use crate::core::watermark::{HoldTracker, Watermark};
 use crate::data::{BatchRef, BatchSlice};
@@ -28,7 +28,7 @@ pub(crate) struct StageState {
     /// Lanes of running bundles; only lanes of key groups are ever locked.
     locked: BTreeSet<Lane>,
     /// Input that waits for side inputs, by the last instant of its window.
-    pub(crate) blocked: BTreeMap<EventTime, Vec<(Lane, BatchSlice)>>,
+    pub(crate) blocked: BTreeMap<EventTime, BTreeMap<Lane, LaneQueue>>,
     /// Input of bundles that failed, to be handed out again as it was.
     pub(crate) retries: VecDeque<Take>,
     /// Residuals that may run now.
@@ -91,24 +91,44 @@ impl StageState {
         }
     }
 
-    /// Adds input that may run.
-    pub(crate) fn push(&mut self, lane: Lane, slice: BatchSlice) {
-        self.holds.add(slice.min_timestamp());
-        self.lanes.entry(lane).or_default().push(slice);
+    /// Adds input that may run; tells if it became part of what was there.
+    pub(crate) fn push(&mut self, lane: Lane, slice: BatchSlice, join_behind: usize) -> Option<Joined> {
+        let joined = self.lanes.entry(lane).or_default().push_or_join(slice, join_behind);
+        self.hold(&slice, joined);
+        joined
     }
 
-    /// Adds input that waits for side inputs of this window.
-    pub(crate) fn push_blocked(&mut self, window_max: EventTime, lane: Lane, slice: BatchSlice) {
-        self.holds.add(slice.min_timestamp());
-        self.blocked.entry(window_max).or_default().push((lane, slice));
+    /// Adds input that waits for side inputs of this window; tells if it became part of what was there.
+    pub(crate) fn push_blocked(
+        &mut self,
+        window_max: EventTime,
+        lane: Lane,
+        slice: BatchSlice,
+        join_behind: usize,
+    ) -> Option<Joined> {
+        let lanes = self.blocked.entry(window_max).or_default();
+        let joined = lanes.entry(lane).or_default().push_or_join(slice, join_behind);
+        self.hold(&slice, joined);
+        joined
+    }
+
+    /// Holds what came in: a batch that has grown has one hold, as before.
+    fn hold(&mut self, slice: &BatchSlice, joined: Option<Joined>) {
+        let mut least = slice.min_timestamp();
+        if let Some(Joined { into, .. }) = joined {
+            self.holds.drop_one(into.min_timestamp);
+            least = least.min(into.min_timestamp);
+        }
+        self.holds.add(least);
     }
 
     /// Lets input run whose side inputs have become ready.
     pub(crate) fn unblock(&mut self, ready: impl Fn(EventTime) -> bool) {
         let windows: Vec<_> = self.blocked.keys().copied().filter(|window_max| ready(*window_max)).collect();
         for window_max in windows {
-            for (lane, slice) in self.blocked.remove(&window_max).into_iter().flatten() {
-                self.lanes.entry(lane).or_default().push(slice);
+            for (lane, mut queue) in self.blocked.remove(&window_max).into_iter().flatten() {
+                let free = self.lanes.entry(lane).or_default();
+                queue.drain().into_iter().for_each(|slice| free.push(slice));
             }
         }
     }
@@ -287,7 +307,7 @@ impl StageState {
     /// How many elements wait in any form.
     pub(crate) fn pending(&self) -> u64 {
         let lanes: u64 = self.lanes.values().map(LaneQueue::elements).sum();
-        let blocked: u64 = self.blocked.values().flatten().map(|(_, slice)| u64::from(slice.len())).sum();
+        let blocked: u64 = self.blocked.values().flat_map(BTreeMap::values).map(LaneQueue::elements).sum();
         let retries: u64 = self.retries.iter().flat_map(|take| &take.input).map(|slice| u64::from(slice.len())).sum();
         let delayed: usize = self.delayed.values().map(Vec::len).sum();
         lanes + blocked + retries + (self.residuals.len() + delayed) as u64
