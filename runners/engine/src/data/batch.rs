@@ -316,6 +316,9 @@ pub enum FrameError {
     },
 }
 
+/// No element is longer than a batch, and each thing that is counted in one takes a byte.
+const ELEMENT_LENGTH_MAX: i64 = BATCH_BYTES_MAX as i64;
+
 impl FrameError {
     /// Whether the frame may merely end too early, so that more bytes could make it whole.
     pub fn is_cut_short(&self) -> bool {
@@ -329,8 +332,9 @@ impl FrameError {
                 CoderFault::Truncated { .. }
                     | CoderFault::VarintTruncated
                     | CoderFault::Pane
-                    | CoderFault::Length { length: 0.., .. }
-                    | CoderFault::Count { count: 0.., .. }
+                    // What claims to be longer than any element is no beginning of one.
+                    | CoderFault::Length { length: 0..=ELEMENT_LENGTH_MAX, .. }
+                    | CoderFault::Count { count: 0..=ELEMENT_LENGTH_MAX, .. }
             ),
         }
     }
