@@ -18,7 +18,7 @@ use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
-use crate::draft::{Draft, DraftKind, SideKey, Sources, drafts, merger};
+use crate::draft::{Draft, DraftKind, Mergers, SideKey, Sources, drafts};
 use crate::graph::{Graph, Leaf};
 use crate::parse::fix;
 use crate::problem::Problems;
@@ -35,7 +35,8 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
         for problem in wire.iter() {
             problems.add("coders", problem.to_string(), fix(&problem.fault));
         }
-        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, coders };
+        let mergers = Mergers::new(&graph, &drafts);
+        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, mergers, coders };
         let (outputs, output_ids) = context.outputs();
         let (sides, side_ids) = context.sides();
         let environments = context.environments();
@@ -67,6 +68,7 @@ struct Context<'a> {
     graph: &'a Graph,
     sources: &'a Sources<'a>,
     drafts: &'a [Draft],
+    mergers: Mergers<'a>,
     coders: BTreeMap<CoderId, Arc<Coder>>,
 }
 
@@ -77,7 +79,7 @@ impl Context<'_> {
         for (index, draft) in self.drafts.iter().enumerate() {
             let consumer = ConsumerSpec { stage: StageId(index as u32), partitioning: self.partitioning(draft) };
             // Answers about windows go to the grouping that asked, though they are none of its input.
-            let merger = merger(self.graph, self.drafts, draft).map(|merger| &self.drafts[merger]);
+            let merger = self.mergers.of(self.graph, draft).map(|merger| &self.drafts[merger]);
             for answers in merger.into_iter().flat_map(|merger| self.leaves(merger)).flat_map(|it| it.outputs.values())
             {
                 consumers.entry(answers.clone()).or_default().push(consumer);
@@ -204,7 +206,7 @@ impl Context<'_> {
                 let input = draft.input.as_ref().expect("a grouping has an input");
                 // `supported` has seen that nothing else is asked for.
                 let strategy = Arc::new(self.graph.strategy_of(input).clone());
-                let merge = merger(self.graph, self.drafts, draft).map(|merger| StageId(merger as u32));
+                let merge = self.mergers.of(self.graph, draft).map(|merger| StageId(merger as u32));
                 StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge }
             }
             DraftKind::Sort => StageKind::SortByTime,

@@ -6,10 +6,11 @@ use prost::Message;
 use purlin_engine::core::stage::{OutputId, StageId};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_proto::urns::standard_ptransforms::primitives;
+use purlin_proto::urns::standard_ptransforms::{combine_components, primitives};
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
 use crate::graph::fresh;
+use crate::payload::state_coders;
 use crate::stage::StageGraph;
 
 /// The id of the transform that reads a stage's input.
@@ -24,6 +25,29 @@ fn has_timers(transform: &pb::PTransform) -> bool {
     let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO);
     let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
     payload.is_some_and(|payload| !payload.timer_family_specs.is_empty())
+}
+
+/// The coders that a transform's payload names; `None` where only its SDK can tell.
+fn coders_of(transform: &pb::PTransform) -> Option<Vec<String>> {
+    let Some(spec) = &transform.spec else { return Some(Vec::new()) };
+    match spec.urn.as_str() {
+        primitives::FLATTEN | runner::DATA_SOURCE | runner::DATA_SINK => Some(Vec::new()),
+        primitives::PAR_DO => {
+            let payload = pb::ParDoPayload::decode(&spec.payload[..]).ok()?;
+            let states = payload.state_specs.values().flat_map(state_coders).map(str::to_owned);
+            let timers = payload.timer_family_specs.values().map(|family| family.timer_family_coder_id.clone());
+            Some(states.chain(timers).chain([payload.restriction_coder_id.clone()]).collect())
+        }
+        combine_components::COMBINE_PER_KEY_PRECOMBINE
+        | combine_components::COMBINE_PER_KEY_MERGE_ACCUMULATORS
+        | combine_components::COMBINE_PER_KEY_EXTRACT_OUTPUTS
+        | combine_components::COMBINE_PER_KEY_CONVERT_TO_ACCUMULATORS
+        | combine_components::COMBINE_GROUPED_VALUES => {
+            let payload = pb::CombinePayload::decode(&spec.payload[..]).ok()?;
+            Some(vec![payload.accumulator_coder_id])
+        }
+        _ => None,
+    }
 }
 
 impl StageGraph {
@@ -81,14 +105,39 @@ impl StageGraph {
             }
         }
         // All coders: payloads name some that nothing else does, and what is not used costs little.
-        descriptor.coders = all.coders.clone();
-        descriptor.coders.extend(extra);
+        descriptor.coders = extra;
+        self.add_coders(&mut descriptor);
         descriptor.environments = all.environments.clone();
         // Without an address for timers a worker neither sends nor expects any, not even the end of them.
         if descriptor.transforms.values().any(has_timers) {
             descriptor.timer_api_service_descriptor = Some(service);
         }
         descriptor
+    }
+
+    /// Adds every coder that anything in the descriptor names: of a pipeline of thousands of stages, each is told its own.
+    fn add_coders(&self, descriptor: &mut fnpb::ProcessBundleDescriptor) {
+        let all = &self.components.coders;
+        let mut wanted: Vec<String> = Vec::new();
+        for transform in descriptor.transforms.values() {
+            match coders_of(transform) {
+                Some(coders) => wanted.extend(coders),
+                // Nobody here knows what the payload names.
+                None => wanted.extend(all.keys().cloned()),
+            }
+        }
+        wanted.extend(descriptor.pcollections.values().map(|pcollection| pcollection.coder_id.clone()));
+        wanted.extend(descriptor.windowing_strategies.values().map(|strategy| strategy.window_coder_id.clone()));
+        wanted.extend(descriptor.coders.values().flat_map(|coder| coder.component_coder_ids.iter().cloned()));
+        while let Some(id) = wanted.pop() {
+            if descriptor.coders.contains_key(&id) {
+                continue;
+            }
+            if let Some(coder) = all.get(&id) {
+                wanted.extend(coder.component_coder_ids.iter().cloned());
+                descriptor.coders.insert(id, coder.clone());
+            }
+        }
     }
 
     fn windowed_coder(&self, pcollection: &str, extra: &mut BTreeMap<String, pb::Coder>) -> String {
@@ -234,19 +283,48 @@ mod tests {
 
     #[test]
     fn ids_of_coders_that_come_to_the_same_text_are_told_apart() {
+        // A pair of commas: `a` in windows of `b,c`, and `a,b` in windows of `c`.
         let plan = TestPipeline::new()
             .impulse("start")
-            .par_do("Read", "start", &["words"])
+            .par_do("Read", "start", &["one", "other"])
+            .group("Join", "one", "ones")
+            .group("Also", "other", "others")
             .change(|components| {
-                // The name that the coder of the source would get.
-                let other = components.coders["day"].clone();
-                components.coders.insert("purlin:windowed(bytes,global_window)".to_owned(), other);
+                let pair = components.coders.get("kv<string_utf8, any>").cloned();
+                let pair = pair.unwrap_or_else(|| coder(standard_coders::KV, &["bytes", "bytes"]));
+                let groups = coder(standard_coders::KV, &["bytes", "many"]);
+                components.coders.insert("many".to_owned(), coder(standard_coders::ITERABLE, &["bytes"]));
+                components.coders.insert("groups".to_owned(), groups);
+                for (id, windows) in [("a", "b,c"), ("a,b", "c")] {
+                    components.coders.insert(id.to_owned(), pair.clone());
+                    components.coders.insert(windows.to_owned(), coder(standard_coders::GLOBAL_WINDOW, &[]));
+                    let like = components.windowing_strategies["global"].clone();
+                    let strategy = pb::WindowingStrategy { window_coder_id: windows.to_owned(), ..like };
+                    components.windowing_strategies.insert(windows.to_owned(), strategy);
+                }
+                for (id, coder, windows) in
+                    [("one", "a", "b,c"), ("ones", "groups", "b,c"), ("other", "a,b", "c"), ("others", "groups", "c")]
+                {
+                    let pcollection = components.pcollections.get_mut(id).unwrap();
+                    (pcollection.coder_id, pcollection.windowing_strategy_id) = (coder.to_owned(), windows.to_owned());
+                }
             })
             .plan();
         let descriptor = plan.descriptor(StageId(1), "d1", "localhost:1");
-        let payload = &descriptor.transforms[SOURCE_ID].spec.clone().unwrap_or_default().payload;
-        let port = fnpb::RemoteGrpcPort::decode(&payload[..]).unwrap();
-        let coder = &descriptor.coders[&port.coder_id];
-        assert_eq!(coder.spec.clone().unwrap_or_default().urn, standard_coders::WINDOWED_VALUE);
+        let of_sinks: BTreeSet<_> = descriptor
+            .transforms
+            .iter()
+            .filter(|(id, _)| id.starts_with("purlin:sink"))
+            .map(|(_, sink)| {
+                let port = fnpb::RemoteGrpcPort::decode(&sink.spec.clone().unwrap_or_default().payload[..]).unwrap();
+                descriptor.coders[&port.coder_id].component_coder_ids.clone()
+            })
+            .collect();
+        assert_eq!(of_sinks.len(), 2, "{of_sinks:?}");
+    }
+
+    fn coder(urn: &str, parts: &[&str]) -> pb::Coder {
+        let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
+        pb::Coder { spec, component_coder_ids: parts.iter().map(|part| (*part).to_owned()).collect() }
     }
 }

@@ -24,7 +24,7 @@ use crate::problem::Problems;
 const DEPTH_MAX: usize = 200;
 
 /// How every id begins that is made here for workers, and no id of a pipeline.
-const OWN: &str = "purlin:";
+pub(crate) const OWN: &str = "purlin:";
 
 /// What to do about a component that is missing or unreadable: no user can mend one by hand.
 pub(crate) const WHOLE: &str = "submit the pipeline as the SDK wrote it, with all its components";

@@ -71,7 +71,7 @@ fn check_coder(graph: &Graph, leaf: &Leaf, whose: &str, id: &str, problems: &mut
     }
 }
 
-fn state_coders(state: &pb::StateSpec) -> Vec<&str> {
+pub(crate) fn state_coders(state: &pb::StateSpec) -> Vec<&str> {
     match &state.spec {
         None => vec![],
         Some(Spec::ReadModifyWriteSpec(it)) => vec![&it.coder_id],

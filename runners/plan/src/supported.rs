@@ -12,7 +12,7 @@ use crate::problem::Problems;
 use crate::validate::ValidatedPipeline;
 
 /// Along how many ways elements may come through flattens, over all transforms: each is planned as one.
-const WAYS_MAX: usize = 10_000_000;
+const WAYS_MAX: usize = 2_000_000;
 
 /// # Errors
 /// Everything in the pipeline that cannot run.
@@ -97,6 +97,6 @@ mod tests {
             pipeline.par_do(&format!("Also {reader}"), "x19", &[&format!("also {reader}")])
         });
         assert_eq!(readers.problems(), "", "they read it together");
-        assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 10000000 ways; flatten each PCollection once");
+        assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 2000000 ways; flatten each PCollection once");
     }
 }

@@ -20,7 +20,8 @@ use purlin_proto::urns::standard_environments::environments;
 use purlin_proto::urns::standard_requirements as requirements;
 
 use crate::graph::{Graph, Leaf, LeafKind};
-use crate::parse::{WHOLE, fix, parse};
+use crate::limits;
+use crate::parse::{OWN, WHOLE, fix, parse};
 use crate::payload;
 use crate::problem::Problems;
 
@@ -55,6 +56,7 @@ const ENVIRONMENTS: &[&str] =
 /// # Errors
 /// Everything that is wrong with its structure.
 pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
+    limits::check(&pipeline)?;
     let mut problems = Problems::new();
     let graph = parse(&pipeline, &mut problems);
     for requirement in &pipeline.requirements {
@@ -63,6 +65,7 @@ pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
             problems.add("pipeline", format!("requires `{requirement}`, which Purlin does not know"), fix);
         }
     }
+    check_ids(&graph.components, &mut problems);
     check_references(&graph.components, &mut problems);
     let coders = check_coders(&graph.components, &mut problems);
     check_environments(&graph, &mut problems);
@@ -83,6 +86,20 @@ fn check_names(graph: &Graph, problems: &mut Problems) {
             problems.add(&leaf.name, what, "give each its own `unique_name`: state is kept under it");
         }
     }
+}
+
+/// Ids that Purlin makes up must be free, and found to be at the first look.
+fn check_ids(components: &pb::Components, problems: &mut Problems) {
+    let mut check = |kind: &str, id: &String| {
+        if id.starts_with(OWN) {
+            let what = format!("has an id that begins with `{OWN}`, as only Purlin's own do");
+            problems.add(format!("{kind} `{id}`"), what, "choose another id");
+        }
+    };
+    components.pcollections.keys().for_each(|id| check("PCollection", id));
+    components.coders.keys().for_each(|id| check("coder", id));
+    components.windowing_strategies.keys().for_each(|id| check("windowing strategy", id));
+    components.environments.keys().for_each(|id| check("environment", id));
 }
 
 fn check_references(components: &pb::Components, problems: &mut Problems) {
