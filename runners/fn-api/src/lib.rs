@@ -20,6 +20,8 @@ mod data;
 mod descriptor;
 mod environment;
 mod executor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hub;
 mod ids;
 mod input;

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::action::BundleId;
@@ -84,6 +85,11 @@ impl Pool {
     /// Must be called once, in a tokio runtime, before anything else happens here. False if it was called before.
     pub(crate) fn launch(&self, reporter: &Reporter) -> bool {
         self.launched.set(Launched { reporter: reporter.clone(), runtime: Handle::current() }).is_ok()
+    }
+
+    /// Where to wait for the rest of a bundle, and how long.
+    pub(crate) fn rest_timeout(&self) -> Option<(Handle, Duration)> {
+        Some((self.launched.get()?.runtime.clone(), self.hub.limits.rest_timeout))
     }
 
     fn reporter(&self) -> Option<&Reporter> {

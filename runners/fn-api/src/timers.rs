@@ -156,6 +156,10 @@ impl StageTimers {
         let tag = length.and_then(|length| rest.split_at_checked(length)).ok_or(TimerFault::Malformed("tag"))?;
         *rest = tag.1;
         let count = take::<4>(rest, "windows").map(i32::from_be_bytes)?;
+        // A timer in no window would be one that nobody sets.
+        if count < 1 {
+            return Err(TimerFault::Malformed("count of windows"));
+        }
         let mut windows = Vec::new();
         for _ in 0..count {
             let from = *rest;
@@ -346,6 +350,16 @@ mod tests {
         assert_eq!((clear.fire_at, &clear.key[..]), (None, &b"\x01k"[..]));
         let [fired] = &timers.write("i", std::slice::from_ref(set))[..] else { panic!("one family, one message") };
         assert_eq!((&fired.timers[..], fired.timer_family_id.as_str()), (SET, "event"));
+    }
+
+    #[test]
+    fn a_timer_stands_in_one_window_at_least() {
+        let timers = timers(WindowCoder::Global);
+        for count in [0_i32, -1, i32::MIN, 2, i32::MAX] {
+            let bytes = [&[1, b'k', 0][..], &count.to_be_bytes(), &[1]].concat();
+            let read = timers.read(&message("event", &bytes), EventTime::MIN);
+            assert_eq!(read, Err(TimerFault::Malformed("count of windows")), "{count}");
+        }
     }
 
     #[test]

@@ -302,6 +302,7 @@ impl Worker {
     pub(crate) fn on_response(&self, response: fnpb::InstructionResponse) {
         if let Some(run) = self.bundle(&response.instruction_id) {
             run.on_response(response);
+            run.await_rest();
             return;
         }
         let asked = lock(&self.asked).remove(response.instruction_id.as_str());

@@ -77,7 +77,7 @@ pub(crate) enum StateFault {
     Store(#[from] StoreError),
 }
 
-fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
+pub(crate) fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
     let fnpb::StateRequest { id, instruction_id, state_key, request } = request;
     let answer = match worker.bundle(&instruction_id) {
         Some(run) => run.meter.work(Work::State, || serve(&run, state_key.and_then(|key| key.r#type), request)),
