@@ -105,6 +105,8 @@ pub enum Mode {
 pub struct Limits {
     /// Preparations that nobody has run.
     pub preparations_max: usize,
+    /// The size of the pipelines of preparations that nobody has run.
+    pub preparations_bytes_max: usize,
     /// Jobs that have ended.
     pub finished_jobs_max: usize,
     /// The size of the pipelines of jobs that have ended.
@@ -115,7 +117,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { preparations_max: 100, finished_jobs_max: 200, finished_bytes_max: 256 << 20, log: LogLimits::default() }
+        Self {
+            preparations_max: 100,
+            preparations_bytes_max: 1 << 30,
+            finished_jobs_max: 200,
+            finished_bytes_max: 256 << 20,
+            log: LogLimits::default(),
+        }
     }
 }
 

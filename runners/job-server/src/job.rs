@@ -9,7 +9,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prost::Message;
 use purlin_backend::driver::{JobControl, JobMetrics, StageProgress};
 use purlin_backend::profile::JobProfile;
 use purlin_backend::{Importance, JobMessage};
@@ -57,7 +56,7 @@ impl Job {
             name: preparation.name.clone(),
             runner: preparation.runner,
             preparation: preparation.id.clone(),
-            bytes: preparation.pipeline.encoded_len(),
+            bytes: preparation.bytes,
             pipeline: preparation.pipeline.clone(),
             options: preparation.options.clone(),
             log: Arc::new(JobLog::new(limits, preparation.time)),
