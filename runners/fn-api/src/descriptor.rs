@@ -55,6 +55,8 @@ pub(crate) struct StageDescriptor {
     pub(crate) stage: StageId,
     /// The stage's name, for messages.
     pub(crate) name: Arc<str>,
+    /// Whether one bundle at a time has a key, because transforms keep state.
+    pub(crate) stateful: bool,
     pub(crate) proto: fnpb::ProcessBundleDescriptor,
     /// The transform that data is sent to.
     pub(crate) source: String,
@@ -78,6 +80,7 @@ impl StageDescriptor {
     pub(crate) fn new(plan: &StageGraph, stage: StageId, id: &str, endpoint: &str) -> Result<Self, DescriptorError> {
         let of = plan.stages.get(stage.index()).ok_or(DescriptorError::UnknownStage { stage })?;
         let name = plan.graph.stage(stage).name.clone();
+        let stateful = plan.graph.stage(stage).keyed;
         let malformed = |problem: String| DescriptorError::Malformed { stage: name.clone(), problem };
         let proto = plan.descriptor(stage, id, endpoint);
         let mut sources = proto.transforms.iter().filter(|(_, transform)| urn(transform) == runner::DATA_SOURCE);
@@ -123,6 +126,7 @@ impl StageDescriptor {
             map_values,
             stage,
             name,
+            stateful,
             source,
             sinks,
             timers,

@@ -6,7 +6,7 @@ use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
-use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
+use purlin_proto::urns::standard_protocols::{CONTROL_REQUEST_ELEMENTS_EMBEDDING, MULTI_CORE_BUNDLE_PROCESSING};
 
 use crate::environment::{Chosen, EnvironmentLauncher};
 use crate::hub::FnApi;
@@ -30,7 +30,8 @@ impl FnApiExecutor {
     pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, chosen: Chosen) -> Self {
         // A harness that can use all cores gets all bundles; of one that cannot, as many as there are cores.
         let bundles = job.job.workers_max.max(1);
-        let multi_core = chosen.capabilities.iter().any(|urn| urn == MULTI_CORE_BUNDLE_PROCESSING);
+        let capable = |of: &str| chosen.capabilities.iter().any(|urn| urn == of);
+        let (multi_core, embeds) = (capable(MULTI_CORE_BUNDLE_PROCESSING), capable(CONTROL_REQUEST_ELEMENTS_EMBEDDING));
         let (workers, slots_each) = match (multi_core, chosen.workers_may_multiply) {
             (true, _) => (1, bundles),
             (false, true) => (bundles, 1),
@@ -38,7 +39,7 @@ impl FnApiExecutor {
         };
         let more = hub.config.more_python.clone().zip(chosen.program_port);
         let more = more.map(|(python, port)| MoreWorkers { python, port, count: bundles.saturating_sub(workers) });
-        Self { pool: Pool::new(hub, job, env, slots_each), launcher: chosen.launcher, workers, more }
+        Self { pool: Pool::new(hub, job, env, slots_each, embeds), launcher: chosen.launcher, workers, more }
     }
 }
 

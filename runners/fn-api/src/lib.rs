@@ -24,6 +24,7 @@ mod hub;
 mod ids;
 mod input;
 mod job;
+mod lane_owners;
 mod lock;
 mod logging;
 mod metadata;

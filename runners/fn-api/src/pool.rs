@@ -6,6 +6,7 @@
 //! ```
 //! Any number of launchers may feed it with workers, while the job runs too. Does not know how workers are started.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::action::BundleId;
 use purlin_engine::core::event::{Event, Failure};
-use purlin_engine::core::stage::EnvIndex;
+use purlin_engine::core::stage::{EnvIndex, StageId};
 use purlin_model::ids::EnvironmentId;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -21,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::FnApi;
 use crate::ids::InstructionId;
-use crate::input::feed;
+use crate::input::{EMBEDDED_BYTES_MAX, FeedLimits, feed};
 use crate::job::JobContext;
+use crate::lane_owners::LaneOwners;
 use crate::lock::lock;
 use crate::process_bundle::BundleRun;
 use crate::worker::Worker;
@@ -35,6 +37,8 @@ pub(crate) struct Pool {
     pub(crate) environment: EnvironmentId,
     /// How many bundles one worker runs at once.
     slots_each: usize,
+    /// Whether workers take a small bundle's elements with the request that begins it.
+    embeds: bool,
     members: Mutex<Members>,
     /// Workers lost since the last bundle that finished.
     losses: AtomicU32,
@@ -59,12 +63,20 @@ struct Members {
     workers: Vec<Arc<Worker>>,
     /// Bundles without a worker: it was lost while the engine handed them out.
     waiting: VecDeque<Arc<BundleRun>>,
+    /// Which worker had which lanes last, and what it may remember of them.
+    owners: LaneOwners,
     /// Bundles whose worker waits to hear that they are committed.
     finalizing: BTreeMap<BundleId, (Weak<Worker>, InstructionId)>,
 }
 
 impl Pool {
-    pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, slots_each: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: &Arc<FnApi>,
+        job: &Arc<JobContext>,
+        env: EnvIndex,
+        slots_each: usize,
+        embeds: bool,
+    ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
             hub: hub.clone(),
@@ -72,6 +84,7 @@ impl Pool {
             env,
             environment: job.job.plan.environments[env.index()].id.clone(),
             slots_each,
+            embeds,
             members: Mutex::default(),
             losses: AtomicU32::new(0),
             stop_extra: stop.child_token(),
@@ -114,6 +127,7 @@ impl Pool {
         let mut members = lock(&self.members);
         let before = members.workers.len();
         members.workers.retain(|member| member.id != worker.id);
+        members.owners.gone(&worker.id);
         if members.workers.len() < before {
             self.tell_slots(&members);
         }
@@ -138,23 +152,33 @@ impl Pool {
             let next = {
                 let mut members = lock(&self.members);
                 members.waiting.retain(|run| run.is_live());
+                let Some(run) = members.waiting.front().cloned() else { return };
                 let free = members.workers.iter().map(|worker| (worker.load(), worker));
-                // The least loaded; among equals the one that was there first, whose caches are warm.
                 let free = free.filter(|(load, worker)| {
                     *load < self.slots_each && !(worker.is_extra && self.stop_extra.is_cancelled())
                 });
-                let free = free.min_by_key(|(load, _)| *load);
+                // Who had most of its lanes, then the least loaded; among equals the one that was there first: whose caches are warm.
+                let free = free.min_by_key(|(load, worker)| {
+                    (Reverse(members.owners.had(run.stage.stage, &run.lanes, &worker.id)), *load)
+                });
                 let Some(worker) = free.map(|(_, worker)| worker.clone()) else { return };
-                let Some(run) = members.waiting.pop_front() else { return };
+                members.waiting.pop_front();
+                if run.stage.stateful {
+                    let token = members.owners.give(run.stage.stage, &run.lanes, &worker.id);
+                    run.may_remember(&worker.id, token);
+                }
                 run.run_in(&worker);
                 // Under the lock, so that nobody else gives the same slot away.
-                worker.assign(&run).map(|elements| (run.clone(), elements)).map_err(|why| (run, why))
+                worker.assign(&run).map(|to| (run.clone(), to)).map_err(|why| (run, why))
             };
             match (next, self.launched.get()) {
-                (Ok((run, elements)), Some(launched)) => {
+                (Ok((run, to)), Some(launched)) => {
                     self.busy.notify_one();
-                    let message_size_max = self.hub.config.message_size_max;
-                    launched.runtime.spawn_blocking(move || feed(&run, &elements, message_size_max));
+                    let limits = FeedLimits {
+                        message_size_max: self.hub.config.message_size_max,
+                        embedded_bytes_max: if self.embeds { EMBEDDED_BYTES_MAX } else { 0 },
+                    };
+                    launched.runtime.spawn_blocking(move || feed(&run, &to, limits));
                 }
                 (Ok((run, _)), None) => run.fail(Failure::Aborted),
                 (Err((run, why)), _) => run.fail(why),
@@ -190,6 +214,11 @@ impl Pool {
     /// A bundle has finished well, so that its workers are no hopeless case.
     pub(crate) fn bundle_finished(&self) {
         self.losses.store(0, Ordering::Relaxed);
+    }
+
+    /// A bundle of a stage failed in this worker, which may remember what never came to be.
+    pub(crate) fn bundle_failed(&self, stage: StageId, worker: &Worker) {
+        lock(&self.members).owners.forget(stage, &worker.id);
     }
 
     /// One more worker is lost; returns how many since the last bundle that finished.

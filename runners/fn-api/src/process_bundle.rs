@@ -15,21 +15,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
 use purlin_backend::profile::{BundleMeter, Work};
-use purlin_backend::{BatchReader, BundleIo, Reporter, RunningBundle};
+use purlin_backend::{BatchReader, BundleIo, GroupStore, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::OutputId;
 use purlin_engine::data::{LaneWriter, WriteError};
 use purlin_engine::store::{DueBound, SideStore, StateView, Timer};
+use purlin_model::ids::WorkerId;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request;
 use purlin_proto::fn_execution::v1::instruction_response::Response;
+use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
 
 use crate::descriptor::StageDescriptor;
 use crate::ids::InstructionId;
+use crate::lane_owners::TokenNumber;
 use crate::lock::lock;
 use crate::pool::Pool;
 use crate::residual;
@@ -46,7 +51,13 @@ pub(crate) struct BundleRun {
     pub(crate) instruction: InstructionId,
     pub(crate) bundle: BundleId,
     pub(crate) stage: Arc<StageDescriptor>,
+    /// The lanes that it owns.
+    pub(crate) lanes: Vec<Lane>,
+    /// Under which its worker may use what it remembers of the state of its lanes.
+    state_token: OnceLock<Bytes>,
     pub(crate) sides: Arc<dyn SideStore>,
+    /// The values of large groups.
+    pub(crate) groups: GroupStore,
     /// State of the bundle's keys; taken when the bundle ends.
     pub(crate) state: Mutex<Option<Box<dyn StateView>>>,
     pub(crate) reporter: Reporter,
@@ -112,7 +123,10 @@ impl BundleRun {
         Arc::new(Self {
             instruction,
             bundle: draft.id,
+            lanes: draft.lanes,
+            state_token: OnceLock::new(),
             sides: io.sides,
+            groups: io.groups,
             state: Mutex::new(Some(io.state)),
             reporter: reporter.clone(),
             meter: io.meter,
@@ -164,11 +178,23 @@ impl BundleRun {
         self.worker.get()?.upgrade()
     }
 
-    /// The request that begins it.
-    pub(crate) fn request(&self) -> fnpb::InstructionRequest {
+    /// The worker may use what it remembers of user state under this token; the first stays.
+    pub(crate) fn may_remember(&self, worker: &WorkerId, token: TokenNumber) {
+        let token = format!("{}-{worker}-{}", self.stage.proto.id, token.0);
+        // A bundle is given to one worker only.
+        let _ = self.state_token.set(token.into());
+    }
+
+    /// The request that begins it, with all of its elements and timers if they are so few.
+    pub(crate) fn request(&self, elements: Option<fnpb::Elements>) -> fnpb::InstructionRequest {
+        let state_token = self.state_token.get().map(|token| CacheToken {
+            token: token.clone(),
+            r#type: Some(cache_token::Type::UserState(cache_token::UserState {})),
+        });
         let request = fnpb::ProcessBundleRequest {
             process_bundle_descriptor_id: self.stage.proto.id.clone(),
-            cache_tokens: self.stage.cache_tokens.clone(),
+            cache_tokens: self.stage.cache_tokens.iter().cloned().chain(state_token).collect(),
+            elements,
             ..fnpb::ProcessBundleRequest::default()
         };
         fnpb::InstructionRequest {
@@ -331,7 +357,10 @@ impl BundleRun {
                 }
                 Event::BundleFinished { bundle: self.bundle, result }
             }
-            Err(why) => Event::BundleFailed { bundle: self.bundle, why },
+            Err(why) => {
+                self.unremember();
+                Event::BundleFailed { bundle: self.bundle, why }
+            }
         };
         self.leave(event);
     }
@@ -370,7 +399,15 @@ impl BundleRun {
         self.live.store(false, Ordering::Relaxed);
         drop(open);
         drop(lock(&self.state).take());
+        self.unremember();
         self.leave(Event::BundleFailed { bundle: self.bundle, why });
+    }
+
+    /// What the worker remembers of this bundle never came to be.
+    fn unremember(&self) {
+        if let (true, Some(pool), Some(worker)) = (self.stage.stateful, self.pool.upgrade(), self.worker()) {
+            pool.bundle_failed(self.stage.stage, &worker);
+        }
     }
 
     fn leave(&self, event: Event) {

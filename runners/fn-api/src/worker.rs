@@ -92,6 +92,13 @@ struct Up {
     end: CancellationToken,
 }
 
+/// Where a bundle is told to a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct ToWorker {
+    pub(crate) requests: mpsc::UnboundedSender<fnpb::InstructionRequest>,
+    pub(crate) elements: mpsc::Sender<Outbound>,
+}
+
 /// A control stream that was just opened.
 #[derive(Debug)]
 pub(crate) struct ControlConnection {
@@ -258,17 +265,13 @@ impl Worker {
         lock(&self.bundles).len()
     }
 
-    /// Gives a bundle to the worker: it is registered first, then the worker is told. Returns where its elements go.
-    pub(crate) fn assign(&self, run: &Arc<BundleRun>) -> Result<mpsc::Sender<Outbound>, Failure> {
+    /// Gives a bundle to the worker, which is yet to be told. Returns where that is done.
+    pub(crate) fn assign(&self, run: &Arc<BundleRun>) -> Result<ToWorker, Failure> {
         let link = lock(&self.link);
         let lost = || Failure::WorkerLost(format!("worker `{}` was lost before the bundle began", self.id));
         let up = link.up.as_ref().ok_or_else(lost)?;
         lock(&self.bundles).insert(run.instruction.clone(), run.clone());
-        if up.requests.send(run.request()).is_err() {
-            lock(&self.bundles).remove(&run.instruction);
-            return Err(lost());
-        }
-        Ok(up.elements.clone())
+        Ok(ToWorker { requests: up.requests.clone(), elements: up.elements.clone() })
     }
 
     /// A bundle of this worker has ended.

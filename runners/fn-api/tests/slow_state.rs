@@ -184,15 +184,17 @@ async fn side_inputs_are_read_by_page_and_by_key() {
 }
 
 #[tokio::test]
-async fn what_was_read_of_side_inputs_may_be_kept_for_the_next_bundle() {
+async fn what_was_read_of_side_inputs_and_state_may_be_kept_for_the_next_bundle() {
     let mut scene = Scene::set(&[]).await;
     let tokens = scene.commit().await;
+    // The same worker has the same lanes again.
     assert_eq!(tokens, scene.commit().await);
     let tokens = tokens.iter().map(|token| match &token.r#type {
         Some(cache_token::Type::SideInput(side)) if !token.token.is_empty() => side.side_input_id.as_str(),
+        Some(cache_token::Type::UserState(_)) if !token.token.is_empty() => "state",
         other => panic!("{other:?}"),
     });
-    assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map"]);
+    assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map", "state"]);
     scene.job.end(&scene.server).await;
 }
 
@@ -248,7 +250,8 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
     check(pairs("map"), append(b"x"), "multimap_entries_user_state cannot be appended to").await;
     check(pairs("bag"), get(b""), "`bag` is not declared as a map").await;
-    check(Type::Runner(Runner::default()), get(b""), "kind runner").await;
+    check(Type::Runner(Runner::default()), get(b""), "the token of a group of 0 bytes").await;
+    check(Type::Runner(Runner::default()), append(b"x"), "runner cannot be appended to").await;
     check(ordered(None), append(b"\x05\x02a"), "an entry of an ordered list cannot be read").await;
     let stranger = BagUserState { transform_id: "stranger".to_owned(), ..Default::default() };
     check(Type::BagUserState(stranger), get(b""), "no transform `stranger`").await;

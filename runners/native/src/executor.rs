@@ -79,12 +79,13 @@ fn run(
     control: &Arc<BundleControl>,
 ) -> Result<BundleResult, NativeError> {
     let started = Instant::now();
-    let BundleIo { input, mut state, sides, mut out, meter } = io;
+    let BundleIo { input, groups, mut state, sides, mut out, meter } = io;
     let mut bundle = NativeBundle {
         stage: draft.stage,
         now: draft.now,
         input,
         outputs: &graph.stage(draft.stage).outputs,
+        groups: &groups,
         sides: &sides,
         state: &mut state,
         out: &mut out,

@@ -21,6 +21,8 @@ use crate::executor::NativeExecutor;
 pub struct NativeJob {
     /// The graph, for what has no method here.
     pub graph: JobGraphBuilder,
+    /// Bounds and knobs; how many bundles the runner runs itself at once is set by the data threads.
+    pub config: EngineConfig,
     env: EnvIndex,
     stages: BTreeMap<StageId, Arc<dyn NativeStage>>,
 }
@@ -47,7 +49,7 @@ impl NativeJob {
     pub fn new() -> Self {
         let mut graph = JobGraphBuilder::new();
         let env = graph.environment();
-        Self { graph, env, stages: BTreeMap::new() }
+        Self { graph, config: EngineConfig::default(), env, stages: BTreeMap::new() }
     }
 
     /// A stage with one output whose elements are encoded by `O`.
@@ -80,7 +82,7 @@ impl NativeJob {
         let executor = NativeExecutor::new(self.env, graph.clone(), self.stages, threads.clone());
         driver::start(JobRuntime {
             schedule,
-            config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..EngineConfig::default() },
+            config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..self.config },
             executors: vec![Arc::new(executor)],
             batches: Arc::new(MemoryBatchStore::new()),
             sides: Arc::new(MemorySideStore::new(graph.clone())),

@@ -444,7 +444,7 @@ mod tests {
         s3 group (AppendOnce, Custom { urn: "test:windows", payload: b"days" }, Default, windows merged by s2)
              Group
           <- o1 by key
-          -> o3 groups: kv<string_utf8, iterable<length_prefix<any>>>
+          -> o3 groups: kv<string_utf8, state_backed_iterable<length_prefix<any>>>
         s4 worker in env0
              Print
           <- o3

@@ -220,10 +220,10 @@ mod tests {
         assert_snapshot!(shown(&plan, "Sum/Merge + Sum/Extract"), @r#"
         d1
         purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "sum/Group.out"}
-            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))),interval_window)
+            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:state_backed_iterable(purlin:length_prefix(any))),interval_window)
         sum/Extract (Sum/Extract) beam:transform:combine_per_key_extract_outputs:v1 {"in": "sum/Merge.out"} -> {"0": "sums"}
         sum/Merge (Sum/Merge) beam:transform:combine_per_key_merge_accumulators:v1 {"in": "sum/Group.out"} -> {"out": "sum/Merge.out"}
-        sum/Group.out: purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))) in fixed
+        sum/Group.out: purlin:kv(string_utf8,purlin:state_backed_iterable(purlin:length_prefix(any))) in fixed
         sum/Merge.out: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
         sums: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
         windowing ["fixed"]

@@ -181,7 +181,7 @@ mod tests {
         s5 group (AppendOnce, Fixed { size: 10000ms, offset: 0ms }, Default)
              Group
           <- o4 by key
-          -> o5 groups: kv<string_utf8, iterable<length_prefix<any>>>
+          -> o5 groups: kv<string_utf8, state_backed_iterable<length_prefix<any>>>
         s6 worker in env0
              Say "hi" \o/
           <- o5
@@ -215,7 +215,7 @@ mod tests {
           s2 -> s4 [label="o3 bytes"];
           s4 -> s5 [label="o4 kv<string_utf8, length_prefix<any>>"];
           s4 -> s7 [label="o4 kv<string_utf8, length_prefix<any>>"];
-          s5 -> s6 [label="o5 kv<string_utf8, iterable<length_prefix<any>>>"];
+          s5 -> s6 [label="o5 kv<string_utf8, state_backed_iterable<length_prefix<any>>>"];
           s7 -> s8 [label="o6 string_utf8"];
           s3 -> s4 [style=dashed, label="side0"];
         }

@@ -10,7 +10,7 @@ use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
-use purlin_engine::data::{BatchRef, BatchSlice, LaneWriter};
+use purlin_engine::data::{BatchInput, BatchRef, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, DueBound, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
@@ -220,10 +220,11 @@ impl<'a> World<'a> {
         let mut out = Out { writer: &mut writer, outputs: &outputs, grouped: false };
         match role {
             Role::Kernel => {
-                let batch = |slice: &BatchSlice| (self.batches.get(slice.batch.id).expect("it is kept"), *slice);
-                let (input, merged) =
-                    (draft.input.iter().map(batch).collect(), draft.merged.iter().map(batch).collect());
-                let io = &mut KernelIo { input, merged, sides: &self.sides, out: &mut writer };
+                let input = BatchInput::new(draft.input.clone(), self.batches.clone());
+                let merged = BatchInput::new(draft.merged.clone(), self.batches.clone());
+                // So little that groupings divide what they take, now and then.
+                let share_bytes = 64 << self.random.below(8);
+                let io = &mut KernelIo { input, merged, sides: &self.sides, out: &mut writer, share_bytes };
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
             }

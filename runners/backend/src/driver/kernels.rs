@@ -7,11 +7,13 @@ use purlin_engine::core::action::BundleDraft;
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::JobGraph;
-use purlin_engine::data::{BatchRef, LaneWriter};
+use purlin_engine::data::{BatchId, BatchInput, BatchRef, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, SideStore};
 
-use crate::executor::{BatchReader, Reporter};
+use super::metered::MeteredBatches;
+use crate::executor::Reporter;
+use crate::pins::Pins;
 use crate::profile::{BundleMeter, Work};
 
 /// What kernels of a job share.
@@ -20,10 +22,23 @@ pub(super) struct Kernels {
     pub(super) graph: Arc<JobGraph>,
     pub(super) batches: Arc<dyn BatchStore>,
     pub(super) sides: Arc<dyn SideStore>,
+    /// Which batches keep the values of large groups.
+    pub(super) pins: Arc<Pins>,
     pub(super) threads: Arc<rayon::ThreadPool>,
+    /// How many bytes of elements a kernel may hold at once.
+    pub(super) share_bytes: u64,
 }
 
 impl Kernels {
+    /// Lets go of batches, and of the values of large groups that nobody refers to any more.
+    pub(super) fn free(&self, batches: &[BatchId]) {
+        let extents = self.pins.release(batches);
+        self.batches.free(batches);
+        if !extents.is_empty() {
+            self.batches.free(&extents);
+        }
+    }
+
     /// Starts a bundle; its end is reported like that of any other.
     pub(super) fn start(&self, draft: BundleDraft, meter: Arc<BundleMeter>, reporter: &Reporter) {
         let this = self.clone();
@@ -50,16 +65,24 @@ impl Kernels {
         let started = Instant::now();
         let elements_in = draft.elements();
         let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
-        let input = BatchReader::of_stage(&self.graph, &draft, self.batches.clone(), meter.clone());
-        let input = input.collect::<Result<Vec<_>, _>>()?;
-        let merged = BatchReader::new(draft.merged, self.batches.clone(), meter.clone());
-        let merged = merged.collect::<Result<Vec<_>, _>>()?;
-        let io = &mut KernelIo { input, merged, sides: &*self.sides, out: &mut out };
-        let done = meter.work(Work::Group, || run_kernel(&self.graph, draft.stage, io))?;
+        let reads = Arc::new(MeteredBatches::new(&self.graph, &draft, self.batches.clone(), meter.clone()));
+        let io = &mut KernelIo {
+            input: BatchInput::new(draft.input, reads.clone()),
+            merged: BatchInput::new(draft.merged, reads.clone()),
+            sides: &*self.sides,
+            out: &mut out,
+            share_bytes: self.share_bytes,
+        };
+        let done = run_kernel(&self.graph, draft.stage, io)?;
+        meter.worked(Work::Read, reads.read());
+        meter.worked(Work::Group, started.elapsed().saturating_sub(reads.read()));
         if let KernelDone::NeedMerge(question) = done {
             return Ok(Ran::NeedMerge(question));
         }
+        let pins = out.take_pins();
         let (outputs, totals) = meter.work(Work::Partition, || out.finish())?;
+        // Before the core hears of the batches, and may free them.
+        self.pins.add(pins);
         let stats = BundleStats {
             elements_in,
             elements_out: totals.elements,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
 use super::kernels::Kernels;
-use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+use crate::executor::{BatchReader, BundleExecutor, BundleIo, GroupStore, Report, Reporter, RunningBundle};
 use crate::message::{Importance, JobMessage};
 use crate::profile::{BundleMeter, Profiler};
 
@@ -27,6 +27,9 @@ const PROGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// How often running bundles are asked for metrics: SDKs answer these one at a time, so not more often.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With less a kernel would write and read more than it groups.
+const KERNEL_SHARE_BYTES_MIN: u64 = 256 << 10;
 
 /// All that a job needs to run.
 #[derive(Debug)]
@@ -88,7 +91,10 @@ struct Driver {
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, config, executors, batches, sides, state, threads } = runtime;
+        let JobRuntime { graph, schedule, mut config, executors, batches, sides, state, threads } = runtime;
+        // A grouping has its input and its output in memory, and there are as many of them as slots; half is for all others.
+        let share = batches.memory().budget() / (8 * u64::from(config.kernel_slots.max(1)));
+        config.kernel_share_bytes = config.kernel_share_bytes.min(share.max(KERNEL_SHARE_BYTES_MIN));
         let engine = match Engine::new(graph.clone(), config, schedule) {
             Ok(engine) => engine,
             Err(bug) => {
@@ -99,7 +105,8 @@ impl Driver {
         };
         let (reporter, reports) = Reporter::channel();
         *lock(&control.watched.profile) = Some(Profiler::new(graph.clone()));
-        let kernels = Kernels { graph, batches, sides, threads };
+        let (pins, share_bytes) = (Arc::default(), config.kernel_share_bytes);
+        let kernels = Kernels { graph, batches, sides, pins, threads, share_bytes };
         let driver = Self {
             engine,
             kernels,
@@ -258,7 +265,7 @@ impl Driver {
                         executor.finalize(bundle);
                     }
                 }
-                Action::Free { batches } => self.kernels.batches.free(&batches),
+                Action::Free { batches } => self.kernels.free(&batches),
                 Action::JobDone(outcome) => return Some(outcome),
             }
         }
@@ -291,6 +298,7 @@ impl Driver {
         let batches = self.kernels.batches.clone();
         let io = BundleIo {
             input: BatchReader::of_stage(self.engine.graph(), &draft, batches, meter.clone()),
+            groups: GroupStore::new(self.kernels.batches.clone(), self.kernels.pins.clone()),
             state: self.state.view(&draft),
             sides: self.kernels.sides.clone(),
             out: LaneWriter::new(self.engine.graph(), draft.stage, self.kernels.batches.clone()),

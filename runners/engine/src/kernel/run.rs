@@ -1,7 +1,5 @@
 //! Runs a kernel: the one entry for all stages that the runner executes itself.
 
-use std::sync::Arc;
-
 use purlin_model::element::{Header, HeaderError};
 use purlin_model::pane::PaneInfo;
 use purlin_model::time::EventTime;
@@ -11,20 +9,22 @@ use thiserror::Error;
 use super::grouping::append_once;
 use super::sort_by_time;
 use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
-use crate::data::{BatchRef, BatchSlice, ElementBatch, LaneWriter, WriteError};
+use crate::data::{BatchInput, BatchRef, LaneWriter, WriteError};
 use crate::store::{SideStore, StoreError};
 
 /// What a kernel may read and write.
 #[derive(Debug)]
 pub struct KernelIo<'a> {
     /// Its elements, in the order of the draft's lanes.
-    pub input: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    pub input: BatchInput,
     /// What an SDK said of windows that must merge; empty the first time.
-    pub merged: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    pub merged: BatchInput,
     /// Where side inputs are kept.
     pub sides: &'a dyn SideStore,
     /// Where its outputs go.
     pub out: &'a mut LaneWriter,
+    /// How many bytes of elements it may hold in memory at once. Kernels that need all of a larger input divide it.
+    pub share_bytes: u64,
 }
 
 /// How a kernel ended.
@@ -47,14 +47,22 @@ pub enum KernelError {
     Window(#[from] HeaderError),
     /// A group is too large for one element of Beam's wire format.
     #[error(
-        "the values of one key and window take {bytes} bytes, which is more than the {max} that fit into one element; \
-         combine before grouping, or make the key finer"
+        "key {key} has {values} values of {bytes} bytes in window {window}, which is more than the {max} bytes that \
+         fit into one element, and not all that read these groups take larger ones by reference; combine before \
+         grouping, make the key finer, or read the groups only as the main input of transforms whose environment \
+         lists beam:coder:state_backed_iterable:v1"
     )]
     GroupTooLarge {
-        /// How many bytes the group has.
-        bytes: usize,
+        /// The key's encoding, escaped.
+        key: String,
+        /// The window.
+        window: String,
+        /// How many values the group has.
+        values: u64,
+        /// How many bytes they have.
+        bytes: u64,
         /// How many there may be.
-        max: usize,
+        max: u64,
     },
     /// An SDK's answer about windows is not one.
     #[error(
@@ -100,17 +108,18 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
                 // A grouping of nothing, or one that nobody reads, has nothing to do.
                 return Ok(KernelDone::Whole);
             };
-            append_once::group(input, strategy, io, *output)
+            append_once::group(input, strategy, io, graph.output(*output))
         }
         StageKind::SortByTime => {
             if let (Some(input), Some(output)) = (spec.upstream.first(), spec.outputs.first()) {
-                sort_by_time::sort(graph.output(*input), &io.input, *output, io.out)?;
+                sort_by_time::sort(graph.output(*input), &io.input.load()?, *output, io.out)?;
             }
             Ok(KernelDone::Whole)
         }
         StageKind::Materialize(side) => {
-            for (batch, slice) in &io.input {
-                io.sides.append(*side, batch, slice.first as usize, slice.last as usize)?;
+            for loaded in io.input.stream() {
+                let (batch, slice) = loaded?;
+                io.sides.append(*side, &batch, slice.first as usize, slice.last as usize)?;
             }
             Ok(KernelDone::Whole)
         }

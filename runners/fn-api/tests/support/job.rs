@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use purlin_backend::profile::BundleMeter;
 use purlin_backend::{
-    ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, JobMessage,
-    Report, Reporter, RunningBundle,
+    ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, GroupStore,
+    JobMessage, Pins, Report, Reporter, RunningBundle,
 };
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::BundleResult;
@@ -37,6 +37,7 @@ pub(crate) struct Job {
     pub(crate) plan: Plan,
     pub(crate) executor: Arc<dyn BundleExecutor>,
     pub(crate) batches: Arc<MemoryBatchStore>,
+    pub(crate) pins: Arc<Pins>,
     pub(crate) sides: Arc<MemorySideStore>,
     pub(crate) state: Arc<MemoryStateStore>,
     /// The metrics that bundles have reported, the latest of each.
@@ -77,6 +78,7 @@ impl Job {
         Ok(Self {
             executor,
             batches: Arc::default(),
+            pins: Arc::default(),
             sides: Arc::new(MemorySideStore::new(plan.graph.graph.clone())),
             state: Arc::default(),
             metrics: BTreeMap::new(),
@@ -118,6 +120,7 @@ impl Job {
         let meter = Arc::new(BundleMeter::default());
         let io = BundleIo {
             input: BatchReader::new(draft.input.clone(), batches.clone(), meter.clone()),
+            groups: GroupStore::new(batches.clone(), self.pins.clone()),
             state: self.state.view(&draft),
             sides,
             out: LaneWriter::new(&self.plan.graph.graph, draft.stage, batches),

@@ -11,6 +11,9 @@ use crate::core::lane::Lane;
 use crate::core::schedule::{Pick, ReadyStage};
 use crate::core::stage::{JobGraph, OutputId, StageId, StageKind, Take};
 
+/// A kernel that takes whole lanes takes no further one when it has this part of what it may hold.
+const KERNEL_BUNDLES_PER_SHARE: u64 = 4;
+
 impl Engine {
     /// Recomputes the watermarks of all stages that changed, and of all that follow from them, in topological order.
     pub(super) fn propagate(&mut self) {
@@ -212,7 +215,10 @@ impl Engine {
             }
             StageKind::Group { .. } | StageKind::SortByTime | StageKind::Worker | StageKind::Materialize(_) => {
                 let whole = spec.kind.waits_for_all();
-                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, whole, now)
+                // Kernels that take whole lanes hold them in memory until they commit, so that several small bundles take less than a large one.
+                let kernel_bytes_max = self.config.kernel_share_bytes / KERNEL_BUNDLES_PER_SHARE;
+                let bytes_max = if whole { pick.bytes_max.min(kernel_bytes_max) } else { pick.bytes_max };
+                state.take_lanes(pick.lanes_max, pick.elements_max, bytes_max, whole, now)
             }
         };
         let Some(take) = take else { return false };
