@@ -88,8 +88,12 @@ fn group(c: &mut Criterion) {
                 .collect::<Result<Vec<(Arc<ElementBatch>, _)>, purlin_engine::store::StoreError>>()
                 .expect("batches are in memory");
             let mut out = LaneWriter::new(&graph, StageId(2), store.clone());
-            run_kernel(&graph, StageId(2), &mut KernelIo { input, merged: Vec::new(), sides: &sides, out: &mut out })
-                .expect("it groups");
+            run_kernel(
+                &graph,
+                StageId(2),
+                &mut KernelIo { input, merged: Vec::new(), sides: &sides, kept: None, out: &mut out },
+            )
+            .expect("it groups");
             let (grouped, _) = out.finish().expect("memory suffices");
             let mut wire = Vec::new();
             for routed in &grouped {

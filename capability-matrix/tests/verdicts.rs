@@ -48,7 +48,7 @@ fn a_refusal_tells_everything() {
     let needs = needs(&[
         (Row::ParDo, "Read"),
         (Row::UnboundedSdfBase, "Read"),
-        (Row::TestStream, "Events/TestStream"),
+        (Row::SdkRust, "Parse"),
         (Row::TestStream, "Clicks/TestStream"),
         (Row::CountTriggers, "Group"),
     ]);

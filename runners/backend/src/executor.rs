@@ -137,6 +137,13 @@ pub trait BundleExecutor: Send + Sync + fmt::Debug {
     fn shutdown(&self);
 }
 
+/// Where the events of a job's script come from (`TestStream`).
+pub trait ScriptedInput: Send + Sync + fmt::Debug {
+    /// Reports the next event as `Event::Scripted`, or `Event::Broken` if there can be none. Its elements go to `out`.
+    /// Never blocks.
+    fn next(&self, out: LaneWriter, reporter: &Reporter);
+}
+
 /// A bundle under way.
 pub trait RunningBundle: Send + Sync + fmt::Debug {
     /// Asks for part of the input back; the answer, if any, comes as `Event::BundleSplit`.

@@ -20,7 +20,7 @@ mod registry;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
 pub use backend::{Backend, BackendError, Job};
-pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle, ScriptedInput};
 pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
 pub use registry::{AUTO, Registry, UnknownRunner};

@@ -12,9 +12,11 @@ use bytes::Bytes;
 pub use purlin_engine::metrics::{MetricDelta, MetricKey};
 
 mod bounded_trie;
+mod drops;
 mod histogram;
 mod merge;
 
+pub(crate) use drops::of_drops;
 pub use merge::MetricMergeError;
 
 /// Merged metrics.

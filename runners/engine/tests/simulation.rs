@@ -292,7 +292,7 @@ impl Simulation {
         }
         self.next_element += count;
         self.owed.entry(to).or_default().extend(elements.iter().copied());
-        if at >= self.watermarks[to.index()] && !residual {
+        if at >= self.input_watermark(to) && !residual {
             self.held.entry(to).or_default().extend(elements.iter().copied());
         }
         self.batches.insert(id, elements);
@@ -306,6 +306,10 @@ impl Simulation {
 
     fn engine_watermark(&self, stage: StageId) -> EventTime {
         self.engine.status()[stage.index()].watermark
+    }
+
+    fn input_watermark(&self, stage: StageId) -> EventTime {
+        self.engine.status()[stage.index()].input_watermark
     }
 
     fn tell(&mut self, event: Event) {
@@ -323,6 +327,7 @@ impl Simulation {
                 }
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
                 Action::JobDone(outcome) => self.finished_in = Some(outcome),
+                Action::AskScript => panic!("no script feeds this job"),
                 Action::CommitBundle { .. }
                 | Action::DiscardBundle { .. }
                 | Action::SplitBundle { .. }

@@ -63,6 +63,8 @@ pub(crate) struct StageDescriptor {
     /// What its transforms' timers are; `None` if they have none.
     pub(crate) timers: Option<StageTimers>,
     dropped_timer_told: AtomicBool,
+    /// Whether a script moves the job's clock, so that it stands still while a bundle runs.
+    pub(crate) clock_stands: bool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
     /// Under them a worker may keep what it has read of side inputs from bundle to bundle: a window is complete when it is first read, and
@@ -127,6 +129,7 @@ impl StageDescriptor {
             sinks,
             timers,
             dropped_timer_told,
+            clock_stands: plan.graph.scripted().is_some(),
             sides,
             residual_tags,
             proto,

@@ -37,6 +37,7 @@ mod residual;
 mod split;
 mod state;
 mod supervise;
+mod test_stream;
 mod timers;
 mod worker;
 
@@ -45,3 +46,4 @@ pub use config::{DOCKER, FnApiConfig, MESSAGE_SIZE_MAX, MorePython, WORKER_FOLDE
 pub use environment::EnvironmentProblem;
 pub use hub::{FnApi, FnApiError};
 pub use job::FnApiJob;
+pub use test_stream::scripted_input;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use purlin_backend::profile::{BundleMeter, Work};
 use purlin_backend::{BatchReader, BundleIo, Reporter, RunningBundle};
@@ -22,7 +22,7 @@ use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::OutputId;
 use purlin_engine::data::{LaneWriter, WriteError};
-use purlin_engine::store::{DueBound, SideStore, StateView, Timer};
+use purlin_engine::store::{DueBound, SideStore, StateView, Timer, TimerDomain};
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request;
@@ -150,7 +150,19 @@ impl BundleRun {
 
     /// The job's clock: what it was when the bundle began, and the time since.
     pub(crate) fn clock(&self) -> ProcessingTime {
+        if self.stage.clock_stands {
+            return self.began;
+        }
         self.began + Millis(self.started.elapsed().as_millis() as i64)
+    }
+
+    /// From an instant of the worker's clock, which is the real one, to the same of the job's.
+    fn on_job_clock(&self, at: i64) -> i64 {
+        if !self.stage.clock_stands {
+            return at;
+        }
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        self.began.0.saturating_add(at.saturating_sub(real))
     }
 
     /// Names the worker that it runs in; the first stays.
@@ -256,7 +268,12 @@ impl BundleRun {
         let of_stage = self.stage.timers.as_ref().ok_or("no transform of this stage declares timers")?;
         for setting in of_stage.read(timers, self.watermark).map_err(|fault| fault.to_string())? {
             let timer = match setting {
-                Setting::Set(timer) => timer,
+                Setting::Set(mut timer) => {
+                    if timer.domain == TimerDomain::ProcessingTime {
+                        timer.fire_at = timer.fire_at.map(|at| self.on_job_clock(at));
+                    }
+                    timer
+                }
                 Setting::Dropped(timer) => {
                     self.stage.tell_dropped_timer(&self.reporter, &timer);
                     timer

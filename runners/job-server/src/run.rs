@@ -12,7 +12,7 @@ use std::sync::Arc;
 use purlin_backend::driver::{self, JobEvent, JobRuntime};
 use purlin_backend::{BundleExecutor, Job as Translated, JobMessage};
 use purlin_engine::core::action::Outcome;
-use purlin_fn_api::{FnApiError, FnApiJob, staged_artifact};
+use purlin_fn_api::{FnApiError, FnApiJob, scripted_input, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
 use tokio::sync::mpsc;
@@ -101,6 +101,7 @@ fn start(
         batches: Arc::new(MemoryBatchStore::new()),
         sides: Arc::new(MemorySideStore::new(graph.clone())),
         state: Arc::new(MemoryStateStore::new()),
+        script: scripted_input(&translated.plan),
         threads: shared.threads.clone(),
         graph,
     });

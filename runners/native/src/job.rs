@@ -85,6 +85,7 @@ impl NativeJob {
             batches: Arc::new(MemoryBatchStore::new()),
             sides: Arc::new(MemorySideStore::new(graph.clone())),
             state: Arc::new(MemoryStateStore::new()),
+            script: None,
             threads,
             graph,
         })

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_engine::core::stage::{
-    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideGate, SideId, SideMapping,
-    SideSpec, StageId, StageKind, StageSpec,
+    ConsumerSpec, EnvIndex, JobGraph, OutputId, OutputSpec, Partitioning, SideGate, SideId, SideMapping, SideSpec,
+    StageId, StageKind, StageSpec,
 };
 use purlin_model::coder::Coder;
 use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
@@ -23,6 +23,7 @@ use crate::graph::{Graph, Leaf};
 use crate::parse::fix;
 use crate::problem::Problems;
 use crate::stage::{Environment, SideUse, Stage, StageGraph};
+use crate::windowing;
 
 /// # Errors
 /// If what comes out is not a graph that an engine can run: a bug.
@@ -174,6 +175,7 @@ impl Context<'_> {
             specs.push(StageSpec {
                 id,
                 name: self.name(draft).into(),
+                transform: self.leaves(draft).next().map_or("", |leaf| leaf.origin.as_str()).into(),
                 kind: self.kind(draft, side_ids),
                 env: env.map(|position| EnvIndex(position as u32)),
                 depth: above.chain(beside).max().map_or(0, |depth| depth + 1),
@@ -199,13 +201,14 @@ impl Context<'_> {
     fn kind(&self, draft: &Draft, side_ids: &BTreeMap<SideKey, SideId>) -> StageKind {
         match &draft.kind {
             DraftKind::Impulse => StageKind::Impulse,
+            DraftKind::TestStream => StageKind::TestStream,
             DraftKind::Worker => StageKind::Worker,
             DraftKind::Group => {
                 let input = draft.input.as_ref().expect("a grouping has an input");
-                // `supported` has seen that nothing else is asked for.
-                let strategy = Arc::new(self.graph.strategy_of(input).clone());
+                let strategy = Arc::new(windowing::of_grouping(self.graph, input));
+                let grouping = windowing::grouping(self.graph.is_bounded(input));
                 let merge = merger(self.graph, self.drafts, draft).map(|merger| StageId(merger as u32));
-                StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge }
+                StageKind::Group { grouping, strategy, merge }
             }
             DraftKind::Sort => StageKind::SortByTime,
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),
@@ -232,7 +235,7 @@ impl Context<'_> {
             DraftKind::Materialize((pcollection, access)) => {
                 format!("side input {} as {access:?}", self.graph.pcollection(pcollection).unique_name)
             }
-            DraftKind::Impulse | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
+            DraftKind::Impulse | DraftKind::TestStream | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
                 self.leaves(draft).map(|leaf| leaf.name.as_str()).collect::<Vec<_>>().join(" + ")
             }
         }

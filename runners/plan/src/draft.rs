@@ -31,6 +31,7 @@ pub(crate) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DraftKind {
     Impulse,
+    TestStream,
     Worker,
     Group,
     Sort,
@@ -116,8 +117,8 @@ pub(crate) fn merger(graph: &Graph, drafts: &[Draft], of: &Draft) -> Option<usiz
 fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let root = &graph.leaves[leaves[0]];
     let kind = match root.kind {
-        // No pipeline with a TestStream comes this far: `supported` says why.
-        LeafKind::Impulse | LeafKind::TestStream => DraftKind::Impulse,
+        LeafKind::Impulse => DraftKind::Impulse,
+        LeafKind::TestStream => DraftKind::TestStream,
         LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
         LeafKind::SortByTime => DraftKind::Sort,
         LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,

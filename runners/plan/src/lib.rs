@@ -24,6 +24,8 @@ mod fuse;
 
 mod draft;
 
+mod windowing;
+
 mod build;
 mod stage;
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
-use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
+use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, WindowingStrategy};
 use purlin_proto::convert::problem::{Fault, Path, Problems as WireProblems};
 use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
@@ -194,14 +194,13 @@ impl<'a> Walk<'a, '_> {
         let lifted = subs.iter().any(|sub| urn(sub) == combine_components::COMBINE_PER_KEY_PRECOMBINE);
         let payload = transform.spec.as_ref().map(|spec| pb::CombinePayload::decode(&spec.payload[..]));
         let accumulates = matches!(payload, Some(Ok(payload)) if !payload.accumulator_coder_id.is_empty());
-        let strategy = transform
-            .inputs
-            .values()
-            .next()
-            .and_then(|input| self.components.pcollections.get(input))
-            .and_then(|input| self.strategies.get(input.windowing_strategy_id.as_str()));
+        let input = transform.inputs.values().next().and_then(|input| self.components.pcollections.get(input));
+        let strategy = input.and_then(|input| self.strategies.get(input.windowing_strategy_id.as_str()));
+        let unbounded = input.is_some_and(|input| input.is_bounded() == pb::is_bounded::Enum::Unbounded);
         let plain = strategy.is_some_and(|strategy| {
-            strategy.trigger.allows_lifting() && strategy.merge_status != MergeStatus::NeedsMerge
+            // What was combined with late elements is as late as they are, and the pane would lose its timestamp.
+            let keeps_time = !unbounded || strategy.timestamp_combiner != TimestampCombiner::Earliest;
+            strategy.trigger.allows_lifting() && strategy.merge_status != MergeStatus::NeedsMerge && keeps_time
         });
         let one_each = transform.inputs.len() == 1 && transform.outputs.len() == 1;
         !lifted && accumulates && plain && one_each && self.environment_of(transform).is_some()

@@ -15,6 +15,8 @@ mod windowing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use environment::language_of;
+
 use std::collections::BTreeSet;
 
 use purlin_capability_matrix::circumstance::Circumstance;

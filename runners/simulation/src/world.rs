@@ -223,7 +223,7 @@ impl<'a> World<'a> {
                 let batch = |slice: &BatchSlice| (self.batches.get(slice.batch.id).expect("it is kept"), *slice);
                 let (input, merged) =
                     (draft.input.iter().map(batch).collect(), draft.merged.iter().map(batch).collect());
-                let io = &mut KernelIo { input, merged, sides: &self.sides, out: &mut writer };
+                let io = &mut KernelIo { input, merged, sides: &self.sides, kept: None, out: &mut writer };
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
             }
@@ -299,6 +299,7 @@ impl<'a> World<'a> {
                 }
                 Action::JobDone(outcome) => self.outcome = Some(outcome),
                 Action::DiscardBundle { .. } | Action::Finalize { .. } => {}
+                Action::AskScript => panic!("no program here has a script"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
             }
         }

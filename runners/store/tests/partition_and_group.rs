@@ -147,7 +147,7 @@ proptest! {
             .collect();
         let sides = MemorySideStore::new(graph.clone());
         let mut out = LaneWriter::new(&graph, GROUP, store.clone());
-        run_kernel(&graph, GROUP, &mut KernelIo { input, merged: Vec::new(), sides: &sides, out: &mut out }).unwrap();
+        run_kernel(&graph, GROUP, &mut KernelIo { input, merged: Vec::new(), sides: &sides, kept: None, out: &mut out }).unwrap();
         let (grouped, _) = out.finish().unwrap();
         let mut got = Vec::new();
         for routed in grouped {

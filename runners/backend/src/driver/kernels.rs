@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use purlin_engine::core::action::BundleDraft;
-use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::JobGraph;
 use purlin_engine::data::{BatchRef, LaneWriter};
-use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, run_kernel};
-use purlin_engine::store::{BatchStore, SideStore};
+use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, KernelState, run_kernel};
+use purlin_engine::store::{BatchStore, SideStore, StateStore};
 
 use crate::executor::{BatchReader, Reporter};
+use crate::metrics;
 use crate::profile::{BundleMeter, Work};
 
 /// What kernels of a job share.
@@ -20,6 +21,7 @@ pub(super) struct Kernels {
     pub(super) graph: Arc<JobGraph>,
     pub(super) batches: Arc<dyn BatchStore>,
     pub(super) sides: Arc<dyn SideStore>,
+    pub(super) state: Arc<dyn StateStore>,
     pub(super) threads: Arc<rayon::ThreadPool>,
 }
 
@@ -33,7 +35,7 @@ impl Kernels {
             meter.queued(submitted.elapsed());
             let bundle = draft.id;
             // A panic in a kernel is a bug; it must end the job with a text, not hang it.
-            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft, &meter)));
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.run(draft, &meter, &reporter)));
             reporter.event(match caught {
                 Ok(Ok(Ran::Whole(result))) => Event::BundleFinished { bundle, result },
                 Ok(Ok(Ran::NeedMerge(question))) => Event::BundleFailed { bundle, why: Failure::NeedMerge(question) },
@@ -46,19 +48,35 @@ impl Kernels {
         });
     }
 
-    fn run(&self, draft: BundleDraft, meter: &Arc<BundleMeter>) -> Result<Ran, KernelError> {
+    fn run(&self, draft: BundleDraft, meter: &Arc<BundleMeter>, reporter: &Reporter) -> Result<Ran, KernelError> {
         let started = Instant::now();
+        let (bundle, stage) = (draft.id, self.graph.stage(draft.stage));
+        let mut view = stage.kind.keeps_state().then(|| self.state.view(&draft));
         let elements_in = draft.elements();
         let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
+        let kept = view.as_mut().map(|view| KernelState {
+            view: &mut **view,
+            watermark: draft.watermark,
+            now: draft.now,
+            dropped: DropCounts::default(),
+        });
         let input = BatchReader::of_stage(&self.graph, &draft, self.batches.clone(), meter.clone());
         let input = input.collect::<Result<Vec<_>, _>>()?;
         let merged = BatchReader::new(draft.merged, self.batches.clone(), meter.clone());
         let merged = merged.collect::<Result<Vec<_>, _>>()?;
-        let io = &mut KernelIo { input, merged, sides: &*self.sides, out: &mut out };
-        let done = meter.work(Work::Group, || run_kernel(&self.graph, draft.stage, io))?;
+        let io = &mut KernelIo { input, merged, sides: &*self.sides, kept, out: &mut out };
+        let done = meter.work(Work::Group, || run_kernel(&self.graph, stage.id, io))?;
         if let KernelDone::NeedMerge(question) = done {
             return Ok(Ran::NeedMerge(question));
         }
+        let dropped = io.kept.as_ref().map(|kept| kept.dropped).unwrap_or_default();
+        if dropped != DropCounts::default() {
+            reporter.metrics(bundle, metrics::of_drops(&stage.transform, dropped));
+        }
+        let (delta, summaries) = match view.map(|view| view.finish()) {
+            Some((delta, summaries)) => (Some(delta), summaries),
+            None => (None, Vec::new()),
+        };
         let (outputs, totals) = meter.work(Work::Partition, || out.finish())?;
         let stats = BundleStats {
             elements_in,
@@ -66,7 +84,7 @@ impl Kernels {
             bytes_out: totals.bytes,
             duration_us: started.elapsed().as_micros() as u64,
         };
-        Ok(Ran::Whole(BundleResult { outputs, stats, ..BundleResult::default() }))
+        Ok(Ran::Whole(BundleResult { outputs, delta, summaries, stats, ..BundleResult::default() }))
     }
 }
 

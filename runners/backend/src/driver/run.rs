@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
 use super::kernels::Kernels;
-use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle, ScriptedInput};
 use crate::message::{Importance, JobMessage};
 use crate::profile::{BundleMeter, Profiler};
 
@@ -45,6 +45,8 @@ pub struct JobRuntime {
     pub sides: Arc<dyn SideStore>,
     /// Where state is kept.
     pub state: Arc<dyn StateStore>,
+    /// What feeds a stage of kind `TestStream`, if there is one.
+    pub script: Option<Arc<dyn ScriptedInput>>,
     /// The data threads, shared by all jobs of the process.
     pub threads: Arc<rayon::ThreadPool>,
 }
@@ -73,6 +75,7 @@ struct Driver {
     kernels: Kernels,
     executors: Vec<Arc<dyn BundleExecutor>>,
     state: Arc<dyn StateStore>,
+    script: Option<Arc<dyn ScriptedInput>>,
     reporter: Reporter,
     /// Bundles in workers, to split, ask and abort.
     running: BTreeMap<BundleId, Box<dyn RunningBundle>>,
@@ -88,7 +91,7 @@ struct Driver {
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, config, executors, batches, sides, state, threads } = runtime;
+        let JobRuntime { graph, schedule, config, executors, batches, sides, state, script, threads } = runtime;
         let engine = match Engine::new(graph.clone(), config, schedule) {
             Ok(engine) => engine,
             Err(bug) => {
@@ -99,12 +102,13 @@ impl Driver {
         };
         let (reporter, reports) = Reporter::channel();
         *lock(&control.watched.profile) = Some(Profiler::new(graph.clone()));
-        let kernels = Kernels { graph, batches, sides, threads };
+        let kernels = Kernels { graph, batches, sides, state: state.clone(), threads };
         let driver = Self {
             engine,
             kernels,
             executors,
             state,
+            script,
             reporter,
             running: BTreeMap::new(),
             environments: BTreeMap::new(),
@@ -208,6 +212,7 @@ impl Driver {
                     | Event::Workers { .. }
                     | Event::Broken { .. }
                     | Event::Pressure(_)
+                    | Event::Scripted(_)
                     | Event::Cancel
                     | Event::Tick => {}
                 }
@@ -258,6 +263,7 @@ impl Driver {
                         executor.finalize(bundle);
                     }
                 }
+                Action::AskScript => self.ask_script(),
                 Action::Free { batches } => self.kernels.batches.free(&batches),
                 Action::JobDone(outcome) => return Some(outcome),
             }
@@ -278,6 +284,17 @@ impl Driver {
                 self.tell(JobMessage::now(Importance::Warning, error.to_string()));
             }
         }
+    }
+
+    fn ask_script(&self) {
+        let stage = self.engine.graph().scripted().map(|stage| stage.id);
+        let Some((script, stage)) = self.script.as_ref().zip(stage) else {
+            let why = "a TestStream has no script; this is a bug in Purlin, please report it".to_owned();
+            self.reporter.event(Event::Broken { why });
+            return;
+        };
+        let out = LaneWriter::new(self.engine.graph(), stage, self.kernels.batches.clone());
+        script.next(out, &self.reporter);
     }
 
     fn start_bundle(&mut self, draft: BundleDraft) {

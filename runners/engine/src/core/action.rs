@@ -57,6 +57,8 @@ pub enum Action {
         /// Which.
         bundle: BundleId,
     },
+    /// Nothing else can happen: the script's next event is wanted. Answered by exactly one `Scripted`, or `Broken`.
+    AskScript,
     /// Nobody will read these again.
     Free {
         /// Which.

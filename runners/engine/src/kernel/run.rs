@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use purlin_model::element::{Header, HeaderError};
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
 use thiserror::Error;
 
-use super::grouping::append_once;
+use super::grouping::{append_once, key_major};
 use super::sort_by_time;
+use crate::core::bundle::DropCounts;
 use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
 use crate::data::{BatchRef, BatchSlice, ElementBatch, LaneWriter, WriteError};
-use crate::store::{SideStore, StoreError};
+use crate::store::{SideStore, StateError, StateView, StoreError};
 
 /// What a kernel may read and write.
 #[derive(Debug)]
@@ -23,8 +24,23 @@ pub struct KernelIo<'a> {
     pub merged: Vec<(Arc<ElementBatch>, BatchSlice)>,
     /// Where side inputs are kept.
     pub sides: &'a dyn SideStore,
+    /// For kernels that keep state ([`StageKind::keeps_state`]).
+    pub kept: Option<KernelState<'a>>,
     /// Where its outputs go.
     pub out: &'a mut LaneWriter,
+}
+
+/// What a kernel that keeps state has beside its elements.
+#[derive(Debug)]
+pub struct KernelState<'a> {
+    /// The state and the timers of its lanes.
+    pub view: &'a mut dyn StateView,
+    /// How far the event time of its input has come.
+    pub watermark: EventTime,
+    /// The clock.
+    pub now: ProcessingTime,
+    /// What it has dropped so far.
+    pub dropped: DropCounts,
 }
 
 /// How a kernel ended.
@@ -56,6 +72,12 @@ pub enum KernelError {
         /// How many there may be.
         max: usize,
     },
+    /// What a grouping kept of its windows is not what it wrote.
+    #[error("what was kept of the windows of a key cannot be read back; this is a bug in Purlin, please report it")]
+    Kept,
+    /// State cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// An SDK's answer about windows is not one.
     #[error(
         "the environment that merges windows of type {window_fn} answered wrongly: {problem}; correct the `merge` \
@@ -73,6 +95,9 @@ pub enum KernelError {
     /// Input or side inputs cannot be kept or read back.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The kernel was given no state: a bug.
+    #[error("stage {0} keeps state, and was given none; this is a bug in Purlin, please report it")]
+    NoState(StageId),
     /// The stage is not one that the runner executes: a bug.
     #[error("stage {0} is not run by a kernel; this is a bug in Purlin, please report it")]
     NotAKernel(StageId),
@@ -102,6 +127,13 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             };
             append_once::group(input, strategy, io, *output)
         }
+        StageKind::Group { grouping: Grouping::KeyMajor, strategy, merge: _ } => {
+            let input = spec.upstream.first().map(|output| graph.output(*output));
+            let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
+                return Ok(KernelDone::Whole);
+            };
+            key_major::group(spec, input, strategy, io, *output)
+        }
         StageKind::SortByTime => {
             if let (Some(input), Some(output)) = (spec.upstream.first(), spec.outputs.first()) {
                 sort_by_time::sort(graph.output(*input), &io.input, *output, io.out)?;
@@ -114,6 +146,6 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             }
             Ok(KernelDone::Whole)
         }
-        StageKind::Worker => Err(KernelError::NotAKernel(stage)),
+        StageKind::TestStream | StageKind::Worker => Err(KernelError::NotAKernel(stage)),
     }
 }

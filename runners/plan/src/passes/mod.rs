@@ -1,7 +1,7 @@
 //! The passes: each takes the graph and leaves it in another form that means the same.
 //!
 //! ```text
-//!   lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows ─► fuse
+//!   test_stream ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
@@ -13,11 +13,13 @@ mod merge_windows;
 mod prefix_lengths;
 mod recode;
 mod sort_by_time;
+mod test_stream;
 
 use crate::graph::Graph;
 
 /// Runs all passes, in order.
 pub(crate) fn run(graph: &mut Graph) {
+    test_stream::run(graph);
     lift_combiners::run(graph);
     expand_splittable::run(graph);
     sort_by_time::run(graph);

@@ -60,7 +60,8 @@ impl Needs<'_> {
     }
 }
 
-fn language_of(environment: &pb::Environment) -> Option<Row> {
+/// The language of an environment's SDK, as far as its capabilities tell.
+pub(crate) fn language_of(environment: &pb::Environment) -> Option<Row> {
     // For example `…:apache/beam_python3.12_sdk:2.77.0`, `…:apache/beam_java17_sdk:2.77.0`, `…:go:apache/beam_go_sdk:2.77.0`.
     let base = environment.capabilities.iter().find_map(|capability| capability.strip_prefix(SDK_BASE))?;
     let known =

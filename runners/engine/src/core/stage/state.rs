@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, ProcessingTime};
 
-use crate::core::bundle::{GroupSummary, ResidualHolds};
+use crate::core::bundle::{BundleHold, GroupSummary, ResidualHolds};
 use crate::core::event::Residual;
 use crate::core::lane::{Lane, LaneQueue};
 use crate::core::stage::{OutputId, StageId, StageSpec};
@@ -40,6 +40,8 @@ pub(crate) struct StageState {
     /// Per output, what residuals may still emit; one entry per residual that is not released.
     residual_holds: BTreeMap<OutputId, HoldTracker>,
     residual_count: u64,
+    /// Where the input stood when each bundle that runs on keys was handed out.
+    running_holds: HoldTracker,
     /// Summaries of state, by key group.
     summaries: BTreeMap<KeyGroup, GroupSummary>,
     /// How far the input has come.
@@ -66,13 +68,15 @@ pub(crate) struct Take {
     pub(crate) merged: Vec<BatchSlice>,
     /// If its input is a question about windows: who asked, and what he had taken.
     pub(crate) asked_by: Option<Box<(StageId, Self)>>,
+    /// If it was handed out before and its state must look the same again: the hold that still stands.
+    pub(crate) hold: Option<BundleHold>,
     pub(crate) attempt: u32,
 }
 
 impl Take {
     /// Nothing but these lanes.
     pub(crate) fn of_lanes(lanes: Vec<Lane>) -> Self {
-        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, attempt: 0 }
+        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, hold: None, attempt: 0 }
     }
 
     /// A question about windows, and who asked it.
@@ -113,6 +117,22 @@ impl StageState {
         }
     }
 
+    /// A bundle is handed out: what it may set, on keys, is not known until it is over.
+    pub(crate) fn begin(&mut self, keyed: bool) -> BundleHold {
+        let watermark = self.input.at();
+        if keyed {
+            self.running_holds.add(watermark);
+        }
+        BundleHold { watermark, holds: keyed }
+    }
+
+    /// A bundle is over.
+    pub(crate) fn end(&mut self, hold: BundleHold) {
+        if hold.holds {
+            self.running_holds.drop_one(hold.watermark);
+        }
+    }
+
     /// Adds a residual; it waits for the clock if it asked to.
     pub(crate) fn push_residual(&mut self, residual: Residual, now: ProcessingTime) {
         self.residual_count += 1;
@@ -137,11 +157,13 @@ impl StageState {
         self.lanes.iter().filter(|(lane, _)| !self.locked.contains(lane)).map(|(lane, queue)| (*lane, queue))
     }
 
-    /// Takes a retry or a residual, if there is one.
-    pub(crate) fn take_leftover(&mut self) -> Option<Take> {
-        if let Some(retry) = self.retries.pop_front() {
-            return Some(retry);
-        }
+    /// Takes a retry, if there is one.
+    pub(crate) fn take_retry(&mut self) -> Option<Take> {
+        self.retries.pop_front()
+    }
+
+    /// Takes a residual that may run now, if there is one.
+    pub(crate) fn take_residual(&mut self) -> Option<Take> {
         self.residuals.pop_front().map(|residual| Take {
             input: vec![BatchSlice::whole(residual.batch)],
             residual: Some(residual.watermarks),
@@ -162,9 +184,26 @@ impl StageState {
         })
     }
 
-    /// The earliest timer of the clock.
-    pub(crate) fn next_processing(&self) -> Option<ProcessingTime> {
-        self.summaries.values().filter_map(|summary| summary.next_processing).min()
+    /// The earliest timer of the clock behind `now`. One that is due waits for its lane, not for the clock.
+    pub(crate) fn next_processing(&self, now: ProcessingTime) -> Option<ProcessingTime> {
+        self.summaries.values().filter_map(|summary| summary.next_processing).filter(|at| *at > now).min()
+    }
+
+    /// Whether a timer of the clock is due.
+    pub(crate) fn has_due_clock(&self, now: ProcessingTime) -> bool {
+        self.summaries.values().filter_map(|summary| summary.next_processing).any(|at| at <= now)
+    }
+
+    /// What timers and state wait for: the least hold, the next timers of both kinds; `None` without timers.
+    pub(crate) fn waits(&self) -> Option<GroupSummary> {
+        let of = |a: &GroupSummary, b: &GroupSummary| GroupSummary {
+            next_event: [a.next_event, b.next_event].into_iter().flatten().min(),
+            next_processing: [a.next_processing, b.next_processing].into_iter().flatten().min(),
+            min_hold: [a.min_hold, b.min_hold].into_iter().flatten().min(),
+            bytes: a.bytes + b.bytes,
+        };
+        let all = self.summaries.values().fold(GroupSummary::default(), |all, summary| of(&all, summary));
+        self.has_timers().then_some(all)
     }
 
     /// Whether any timer will fire.
@@ -276,7 +315,7 @@ impl StageState {
         let timers = self.has_timers().then_some(EventTime::GLOBAL_WINDOW_MAX);
         let state = self.summaries.values().filter_map(|summary| summary.min_hold).chain(timers).min();
         let residuals = self.residual_holds.get(&output).and_then(HoldTracker::least);
-        [state, residuals].into_iter().flatten().min()
+        [state, residuals, self.running_holds.least()].into_iter().flatten().min()
     }
 
     /// Whether nothing is pending, running or left.
