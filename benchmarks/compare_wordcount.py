@@ -7,6 +7,7 @@
 
 Each time is that of a whole program, from its start to its end, with whatever it starts and waits for. The rounds go through
 all runners in turn, so that a machine that slows down slows all of them. A runner whose counts differ is an error, not a figure.
+CPU is that of all processes; where the runner is a process of its own, its part of it stands beside.
 """
 
 import argparse
@@ -15,14 +16,15 @@ import contextlib
 import pathlib
 import random
 import re
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 
 import bench
+import process
 
+# FnApiRunner needs minutes for 200 MB; a machine that is busy with other things ten times as long.
+TIMEOUT_S = 3000
 WORDCOUNT = [sys.executable, "-m", "apache_beam.examples.wordcount"]
 # What Beam's example calls a word.
 WORD = re.compile(r"[\w\']+", re.UNICODE)
@@ -79,41 +81,41 @@ def process_environment(program):
 
 @contextlib.contextmanager
 def contenders(names, program):
-    """By name, what goes before the command and what goes behind it. Servers live as long as the block."""
+    """By name, what goes before the command and what goes behind it, and the server. Servers live as long as the block."""
     with contextlib.ExitStack() as servers:
         found = {}
         for name in names:
             if name == "purlin run":
-                found[name] = ([program, "run", "--"], [])
+                found[name] = ([program, "run", "--"], [], None)
             elif name == "purlin run, one worker":
-                found[name] = ([program, "run", "--workers", "1", "--"], [])
+                found[name] = ([program, "run", "--workers", "1", "--"], [], None)
             elif name == "purlin serve, LOOPBACK":
-                found[name] = ([], job_options(servers.enter_context(bench.purlin_server(program)).port, LOOPBACK))
+                server = servers.enter_context(bench.purlin_server(program))
+                found[name] = ([], job_options(server.port, LOOPBACK), server)
             elif name == "purlin serve, PROCESS":
-                port = servers.enter_context(bench.purlin_server(program)).port
-                found[name] = ([], job_options(port, process_environment(program)))
+                server = servers.enter_context(bench.purlin_server(program))
+                found[name] = ([], job_options(server.port, process_environment(program)), server)
             elif name == "FnApiRunner":
-                found[name] = ([], ["--runner=FnApiRunner"])
+                found[name] = ([], ["--runner=FnApiRunner"], None)
             elif name == "Prism":
-                found[name] = ([], ["--runner=PrismRunner", f"--prism_location={bench.prism()}"])
+                found[name] = ([], ["--runner=PrismRunner", f"--prism_location={bench.prism()}"], None)
             elif name == "Prism, running":
-                port = servers.enter_context(bench.prism_server(bench.prism())).port
-                found[name] = ([], job_options(port, LOOPBACK))
+                server = servers.enter_context(bench.prism_server(bench.prism()))
+                found[name] = ([], job_options(server.port, LOOPBACK), server)
         yield found
 
 
 NAMES = ["purlin run", "purlin run, one worker", "purlin serve, LOOPBACK", "purlin serve, PROCESS", "FnApiRunner", "Prism", "Prism, running"]
 
 
-def run(command, log):
-    """Seconds by the clock, and CPU seconds of the command and of all that it waited for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-    took = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.returncode, took, cpu
+def run(command, server, log_path):
+    """Seconds by the clock, CPU seconds of all processes, and those of the runner's own, if it has one."""
+    before_s = server.cpu_s if server else 0.0
+    cost = process.finished(command, log_path, TIMEOUT_S)
+    if server:
+        runner_s = server.cpu_s - before_s
+        return cost.wall_s, cost.cpu_s + runner_s, runner_s
+    return cost.wall_s, cost.cpu_s, cost.own_cpu_s if command[1] == "run" else None
 
 
 def main():
@@ -123,6 +125,7 @@ def main():
     parser.add_argument("--purlin", help="the program; without it, the released one is built")
     parser.add_argument("--only", action="append", choices=NAMES, help="this runner; may be repeated")
     arguments = parser.parse_args()
+    process.exit_on_signals()
     program = bench.purlin(arguments.purlin)
     names = [name for name in NAMES if not arguments.only or name in arguments.only]
 
@@ -131,32 +134,32 @@ def main():
         text = folder / "text.txt"
         make_text(text, arguments.megabytes)
         expected = count(text)
-        times = {name: [] for name in names}
-        cpus = {name: [] for name in names}
+        runs = {name: [] for name in names}
         for number in range(arguments.rounds):
-            for name, (before, behind) in found.items():
+            for name, (before, behind, server) in found.items():
                 prefix = folder / f"{names.index(name)}-{number}" / "counts"
                 prefix.parent.mkdir()
                 command = [*before, *WORDCOUNT, "--input", str(text), "--output", str(prefix), *behind]
-                log_path = folder / "log.txt"
-                with open(log_path, "wb") as log:
-                    status, took, cpu = run(command, log)
-                if status != 0:
-                    sys.exit(f"{name} ended with {status}:\n{log_path.read_text(errors='replace')[-4000:]}")
+                done = run(command, server, folder / "log.txt")
                 if read_counts(prefix) != expected:
                     sys.exit(f"{name} counted wrongly")
-                times[name].append(took)
-                cpus[name].append(cpu)
-                print(f"round {number + 1}: {name}: {took:.2f} s", file=sys.stderr)
+                runs[name].append(done)
+                print(f"round {number + 1}: {name}: {done[0]:.2f} s", file=sys.stderr, flush=True)
 
     print(f"WordCount over {arguments.megabytes} MB, {sum(expected.values()):,} words, {len(expected):,} different; {bench.machine()}\n")
-    base = bench.spread(times[names[0]])[0]
+    base = bench.spread([wall for wall, _, _ in runs[names[0]]])[0]
     rows = []
     for name in names:
-        median, least, most = bench.spread(times[name])
-        cpu = "(server apart)" if "serve" in name or "running" in name else f"{bench.spread(cpus[name])[0]:.1f} s"
-        rows.append([name, f"{median:.2f} s", f"{least:.2f} … {most:.2f}", f"{median / base:.2f}", cpu])
-    bench.table(["runner", "median", "range", f"against {names[0]}", "CPU"], rows)
+        walls, cpus, of_runner = zip(*runs[name])
+        median, least, most = bench.spread(walls)
+        # A server's own workers end behind its job, so that nobody here sees what they used.
+        told = "PROCESS" not in name
+        shares = [runner / cpu for runner, cpu in zip(of_runner, cpus) if runner is not None]
+        rows.append([
+            name, f"{median:.2f} s", f"{least:.2f} … {most:.2f}", f"{median / base:.2f}", f"{bench.spread(cpus)[0]:.1f} s" if told else "",
+            f"{bench.spread(shares)[0] * 100:.0f} %" if shares and told else "",
+        ])
+    bench.table(["runner", "median", "range", f"against {names[0]}", "CPU", "of it the runner's"], rows)
 
 
 if __name__ == "__main__":

@@ -114,11 +114,11 @@ class Run:
     sdk_cpu_s: float
 
 
-def run(load, server, log_path):
+def run(load, server, log_path, timeout_s=TIMEOUT_S):
     """Runs a load against a fresh server."""
     options = ["--runner=universal", f"--endpoint=localhost:{server.port}", "--environment_type=LOOPBACK"]
     before_s = server.cpu_s
-    sdk = process.finished([bench.go_load(load.program), *options, *load.options], log_path, TIMEOUT_S)
+    sdk = process.finished([bench.go_load(load.program), *options, *load.options], log_path, timeout_s)
     cpu_s, peak_bytes = server.cpu_s - before_s, server.peak_bytes
     check(load, server)
     return Run(sdk.wall_s, cpu_s, peak_bytes, sdk.cpu_s)

@@ -19,6 +19,7 @@ import time
 # What a well-behaved process needs to end after it was asked to.
 END_WITHIN_S = 10
 PR_SET_PDEATHSIG = 1
+LOOK_EVERY_S = 0.2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -65,8 +66,10 @@ class Cost:
     """What a process used."""
 
     wall_s: float
+    # Of all that it waited for, too.
     cpu_s: float
-    peak_bytes: int
+    # Of itself alone, as last seen while it ran.
+    own_cpu_s: float
 
 
 def cpu_s(pid):
@@ -90,7 +93,7 @@ def finished(command, log_path, timeout_s, **options):
     with open(log_path, "wb") as log:
         process = start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **options)
         with ended(process):
-            status, usage = _wait(process, timeout_s)
+            status, usage, own_cpu_s = _wait(process, timeout_s)
     wall_s = time.perf_counter() - began
     words = " ".join(map(str, command))
     tail = pathlib.Path(log_path).read_text(errors="replace")[-4000:]
@@ -98,17 +101,26 @@ def finished(command, log_path, timeout_s, **options):
         sys.exit(f"this did not end within {timeout_s} s: {words}\n{tail}")
     if status != 0:
         sys.exit(f"this ended with {status}: {words}\n{tail}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, own_cpu_s)
 
 
 def _wait(process, timeout_s):
-    """The process' code, or None if it takes longer, and its usage: subprocess keeps the former only."""
+    """The process' code, or None if it takes longer, and its usage: subprocess keeps the former only.
+
+    What it used itself is no more known when it has ended, and is therefore looked at now and then.
+    """
     handle = os.pidfd_open(process.pid)
+    until = time.monotonic() + timeout_s
+    own_cpu_s = 0.0
     try:
-        if not select.select([handle], [], [], timeout_s)[0]:
-            return None, None
+        while not select.select([handle], [], [], LOOK_EVERY_S)[0]:
+            own_cpu_s = cpu_s(process.pid)
+            if time.monotonic() > until:
+                return None, None, own_cpu_s
+        # It has ended and is not waited for yet, so that it still stands in /proc.
+        own_cpu_s = max(own_cpu_s, cpu_s(process.pid))
     finally:
         os.close(handle)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage
+    return process.returncode, usage, own_cpu_s

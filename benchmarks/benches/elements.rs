@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use purlin_engine::core::stage::{JobGraph, JobGraphBuilder, OutputId, StageId};
-use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter};
+use purlin_engine::data::{BatchInput, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelIo, run_kernel};
 use purlin_engine::store::BatchStore;
 use purlin_model::coder::Coder;
@@ -17,7 +17,7 @@ use purlin_model::time::EventTime;
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{Codec, Pair, Repeated, Text};
-use purlin_store::{MemoryBatchStore, MemorySideStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -74,7 +74,7 @@ fn group(c: &mut Criterion) {
     let frame = frame();
     let graph = graph(true);
     let store: Arc<dyn BatchStore> = Arc::new(MemoryBatchStore::new());
-    let sides = MemorySideStore::new(graph.clone());
+    let sides = BatchSideStore::new(graph.clone(), store.clone());
     let mut group = c.benchmark_group("append-once grouping, per element");
     group.throughput(Throughput::Elements(ELEMENTS));
     group.bench_function("frame in, lanes, sort, groups out, frame out", |b| {
@@ -82,14 +82,12 @@ fn group(c: &mut Criterion) {
             let mut out = LaneWriter::new(&graph, StageId(1), store.clone());
             out.write_frame(OutputId(1), black_box(&frame)).expect("the frame is sound");
             let (routed, _) = out.finish().expect("memory suffices");
-            let input = routed
-                .iter()
-                .map(|routed| Ok((store.get(routed.batch.id)?, BatchSlice::whole(routed.batch))))
-                .collect::<Result<Vec<(Arc<ElementBatch>, _)>, purlin_engine::store::StoreError>>()
-                .expect("batches are in memory");
+            let slices = routed.iter().map(|routed| BatchSlice::whole(routed.batch)).collect();
+            let input = BatchInput::new(slices, store.clone());
+            let merged = BatchInput::new(Vec::new(), store.clone());
             let mut out = LaneWriter::new(&graph, StageId(2), store.clone());
-            run_kernel(&graph, StageId(2), &mut KernelIo { input, merged: Vec::new(), sides: &sides, out: &mut out })
-                .expect("it groups");
+            let io = &mut KernelIo { input, merged, sides: &sides, kept: None, out: &mut out, share_bytes: u64::MAX };
+            run_kernel(&graph, StageId(2), io).expect("it groups");
             let (grouped, _) = out.finish().expect("memory suffices");
             let mut wire = Vec::new();
             for routed in &grouped {

@@ -96,14 +96,14 @@ fn the_table_lines_up() {
                                          direct         micro-batch    continuous
     What is being computed?
       par-do                             yes?           yes?           yes?
-      group-by-key                       partial? [1]   partial? [1]   partial? [1]
+      group-by-key                       yes?           yes?           yes?
       flatten                            yes?           yes?           yes?
       combine                            yes?           yes?           yes?
       composite-transforms               yes?           yes?           yes?
       side-inputs                        yes?           yes?           yes?
-      source-api                         partial? [2]   partial? [2]   partial? [2]
+      source-api                         partial? [1]   partial? [1]   partial? [1]
       metrics                            yes?           yes?           yes?
-      stateful-processing                yes?           yes?           yes?
+      stateful-processing                partial? [2]   partial? [2]   partial? [2]
     Bounded Splittable DoFn Support Status
     ");
 }

@@ -38,14 +38,14 @@ fn every_sheet_in_the_folder_is_read() {
 
 /// The truth of the day: whoever makes streaming work changes the sheets and this.
 #[test]
-fn our_runners_promise_little_of_streaming() {
+fn our_runners_promise_no_more_of_streaming_than_they_do() {
     let unbounded = [Circumstance::Unbounded].into();
     for sheet in own() {
-        let refused = [Row::TestStream, Row::Drain, Row::Checkpoint, Row::GroupByKey, Row::TimeSortedInput];
+        let refused = [Row::Drain, Row::Checkpoint, Row::TimeSortedInput, Row::TriggeredSideInputs];
         for row in refused {
             assert!(!sheet.support(row).allows(&unbounded), "{}: {row}", sheet.runner());
         }
-        for row in [Row::UnboundedPcollections, Row::UnboundedSdfBase, Row::EventTimeTimers] {
+        for row in [Row::ProcessingTimeTimers, Row::EventTimeTriggers, Row::CountTriggers] {
             assert!(sheet.support(row).has_open_limit(), "{}: {row}", sheet.runner());
         }
     }

@@ -229,7 +229,7 @@ fn the_guide_shows_a_real_refusal() {
         (Row::ParDo, "Sum"),
         (Row::GroupByKey, "Group"),
         (Row::FixedWindows, "Window"),
-        (Row::TestStream, "Events/TestStream"),
+        (Row::SdkRust, "Parse"),
     ]);
     let refusal = verdict(&needs, &own()[0], own()).to_string();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/capability-matrix.md");

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod environment;
+mod fuzz;
 mod protos;
 mod test;
 mod wordcount;
@@ -21,6 +22,7 @@ struct Cli {
 enum Task {
     Wordcount(wordcount::Args),
     Test(test::Args),
+    Fuzz(fuzz::Args),
     Protos(protos::Args),
 }
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Wordcount(args) => wordcount::run(&args).map_err(Box::from),
         Task::Test(args) => return test::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args).map_err(Box::from),
         Task::Protos(args) => protos::run(&args).map_err(Box::from),
     };
     report(done)

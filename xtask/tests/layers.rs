@@ -1,7 +1,7 @@
 //! The layers of the workspace: each crate uses only crates that stand below it.
 //!
 //! ```text
-//!   7 benchmarks, xtask ► 6 cli, careful-runner ► 5 job-server ► 4 direct, micro-batch, continuous, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto, capability-matrix ► 0 model
+//!   7 benchmarks, xtask ► 6 cli, careful-runner, fuzzing ► 5 job-server ► 4 direct, micro-batch, continuous, fn-api, native ► 3 backend ► 2 plan, store ► 1 engine, proto, capability-matrix ► 0 model
 //! ```
 //! The table is drawn in docs/ARCHITECTURE.md too; a new crate gets its place in both.
 
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate's layer, and what it is.
-const LAYERS: [(&str, u32); 18] = [
+const LAYERS: [(&str, u32); 19] = [
     ("purlin-model", 0),
     ("purlin-proto", 1),
     ("purlin-capability-matrix", 1),
@@ -31,6 +31,7 @@ const LAYERS: [(&str, u32); 18] = [
     ("purlin-job-server", 5),
     ("purlin-simulation", 5),
     ("purlin-cli", 6),
+    ("purlin-fuzzing", 6),
     ("careful-runner", 6),
     ("purlin-benchmarks", 7),
     ("xtask", 7),

@@ -50,7 +50,7 @@ pub enum HeaderError {
 pub fn skip_header(bytes: &[u8], windows: WindowCoder) -> Result<(usize, EventTime), HeaderError> {
     let mut rest = bytes;
     let timestamp = read_timestamp(&mut rest, "timestamp")?;
-    let count = read_count(&mut rest)?;
+    let count = read_count(&mut rest, windows)?;
     for _ in 0..count {
         skip_window(&mut rest, windows)?;
     }
@@ -81,8 +81,8 @@ impl Header {
     /// See [`HeaderError`].
     pub fn decode(bytes: &mut &[u8], coder: WindowCoder) -> Result<Self, HeaderError> {
         let timestamp = read_timestamp(bytes, "timestamp")?;
-        let count = read_count(bytes)?;
-        // A window of the global coder has no bytes, so the count alone must not decide what is reserved.
+        let count = read_count(bytes, coder)?;
+        // The count alone must not decide what is reserved.
         let mut windows = Vec::with_capacity(count.min(16) as usize);
         for _ in 0..count {
             windows.push(decode_window(bytes, coder)?);
@@ -175,13 +175,18 @@ fn read_timestamp(bytes: &mut &[u8], part: &'static str) -> Result<EventTime, He
 }
 
 #[inline]
-fn read_count(bytes: &mut &[u8]) -> Result<i32, HeaderError> {
+fn read_count(bytes: &mut &[u8], windows: WindowCoder) -> Result<i32, HeaderError> {
     let (&first, rest) =
         bytes.split_first_chunk::<4>().ok_or(HeaderError::Truncated { part: "window count", left: bytes.len() })?;
     *bytes = rest;
     let count = i32::from_be_bytes(first);
-    // Without a bound, four bytes would make the reader loop over two billion empty global windows.
-    if !(0..=WINDOWS_MAX).contains(&count) {
+    // There is one global window, and it has no bytes: a count would make readers loop over nothing, and writers copy an
+    // element once for each.
+    let most = match windows {
+        WindowCoder::Global => 1,
+        WindowCoder::Interval | WindowCoder::Custom => WINDOWS_MAX,
+    };
+    if !(0..=most).contains(&count) {
         return Err(HeaderError::WindowCount { count });
     }
     Ok(count)
@@ -216,7 +221,8 @@ mod tests {
                 }
             },
         );
-        (range, proptest::collection::vec(window, 0..4)).prop_map(|(timestamp, windows)| Header {
+        let most = if coder == WindowCoder::Global { 1 } else { 3 };
+        (range, proptest::collection::vec(window, 0..=most)).prop_map(|(timestamp, windows)| Header {
             timestamp: EventTime::from_millis(timestamp),
             windows,
             pane: PaneInfo::NO_FIRING,
@@ -254,10 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn two_billion_global_windows_are_refused() {
-        let mut bytes = EventTime::MIN.to_wire().to_vec();
-        bytes.extend_from_slice(&i32::MAX.to_be_bytes());
-        bytes.push(0x0f);
-        assert_eq!(skip_header(&bytes, WindowCoder::Global), Err(HeaderError::WindowCount { count: i32::MAX }));
+    fn nobody_stands_in_the_global_window_twice() {
+        for count in [2, 1 << 20, i32::MAX, -1] {
+            let mut bytes = EventTime::MIN.to_wire().to_vec();
+            bytes.extend_from_slice(&count.to_be_bytes());
+            bytes.push(0x0f);
+            assert_eq!(skip_header(&bytes, WindowCoder::Global), Err(HeaderError::WindowCount { count }));
+            assert_eq!(Header::decode(&mut &bytes[..], WindowCoder::Global), Err(HeaderError::WindowCount { count }));
+        }
     }
 }

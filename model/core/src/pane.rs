@@ -49,7 +49,7 @@ impl PaneInfo {
         };
         let low = u8::from(self.is_first) | u8::from(self.is_last) << 1 | timing << 2;
         let implied = if self.timing == PaneTiming::Early { -1 } else { self.index };
-        if self.timing == PaneTiming::Unknown || (self.index == 0 && self.non_speculative_index == 0) {
+        if self.timing != PaneTiming::Early && self.index == 0 && self.non_speculative_index == 0 {
             out.push(low);
         } else if self.non_speculative_index == implied {
             out.push(low | 0x10);
@@ -123,6 +123,9 @@ mod tests {
         check(pane(false, false, PaneTiming::OnTime, 2, 0), &[0x24, 2, 0]);
         check(pane(false, false, PaneTiming::Late, 1, 1), &[0x18, 1]);
         check(pane(false, true, PaneTiming::Late, 3, 1), &[0x2a, 3, 1]);
+        // No SDK sends these, and yet they are read as they are written.
+        check(pane(true, true, PaneTiming::Unknown, 5, 2), &[0x2f, 5, 2]);
+        check(pane(true, false, PaneTiming::Early, 0, 0), &[0x21, 0, 0]);
     }
 
     proptest! {

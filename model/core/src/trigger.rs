@@ -79,6 +79,24 @@ impl Trigger {
         }
     }
 
+    /// Whether any part of it waits for the clock.
+    pub fn waits_for_clock(&self) -> bool {
+        match self {
+            Self::AfterProcessingTime { .. } => true,
+            Self::Default
+            | Self::Always
+            | Self::Never
+            | Self::ElementCount { .. }
+            | Self::AfterSynchronizedProcessingTime => false,
+            Self::AfterEndOfWindow { early, late } => early.iter().chain(late).any(|sub| sub.waits_for_clock()),
+            Self::AfterAll(subs) | Self::AfterAny(subs) | Self::AfterEach(subs) => {
+                subs.iter().any(Self::waits_for_clock)
+            }
+            Self::OrFinally { main, finally } => main.waits_for_clock() || finally.waits_for_clock(),
+            Self::Repeat(sub) => sub.waits_for_clock(),
+        }
+    }
+
     /// Whether the trigger fires exactly once per window when there is no late data: at its end.
     pub fn fires_only_at_end_of_window(&self) -> bool {
         match self {

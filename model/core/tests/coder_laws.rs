@@ -194,7 +194,7 @@ fn pane() -> impl Strategy<Value = PaneInfo> {
         let (index, non_speculative_index) = match timing {
             PaneTiming::Early => (index, -1),
             PaneTiming::OnTime | PaneTiming::Late => (index, index.min(later)),
-            PaneTiming::Unknown => (0, 0),
+            PaneTiming::Unknown => (index, later),
         };
         PaneInfo { is_first, is_last, timing, index, non_speculative_index }
     })

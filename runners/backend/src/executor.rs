@@ -1,18 +1,21 @@
 //! What runs bundles: SDK harnesses behind the Fn API, or Rust in this process.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::Event;
 use purlin_engine::core::stage::JobGraph;
-use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter};
+use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupToken, LaneWriter};
 use purlin_engine::metrics::MetricDelta;
 use purlin_engine::store::{BatchStore, SideStore, StateView, StoreError};
 use purlin_model::coder::Coder;
 use tokio::sync::mpsc;
 
 use crate::message::JobMessage;
+use crate::pins::Pins;
 use crate::profile::{BundleMeter, Work};
 
 /// All that a bundle may read and write.
@@ -20,6 +23,8 @@ use crate::profile::{BundleMeter, Work};
 pub struct BundleIo {
     /// Its elements.
     pub input: BatchReader,
+    /// The values of large groups, to which its elements may refer.
+    pub groups: GroupStore,
     /// The state of its lanes.
     pub state: Box<dyn StateView>,
     /// All side inputs of the job.
@@ -69,6 +74,39 @@ impl Iterator for BatchReader {
             self.meter.sample_keys(coder, batch, &slice);
         }
         Some(batch.map(|batch| (batch, slice)))
+    }
+}
+
+/// Reads the values of large groups: those that some batch still refers to, and nothing else.
+#[derive(Clone, Debug)]
+pub struct GroupStore {
+    batches: Arc<dyn BatchStore>,
+    pins: Arc<Pins>,
+}
+
+impl GroupStore {
+    /// The groups of one job.
+    pub fn new(batches: Arc<dyn BatchStore>, pins: Arc<Pins>) -> Self {
+        Self { batches, pins }
+    }
+
+    /// A page of the values that a token stands for, counted from 0, and the position of the next page if there is one. May read from
+    /// disk.
+    ///
+    /// # Errors
+    /// If it is no token of this job, or the page cannot be read back.
+    pub fn page(&self, token: &[u8], position: u64) -> Result<(Bytes, Option<u64>), GroupError> {
+        let read = GroupToken::read(token)?;
+        // The token has been in a worker's hands: it opens extents, and no other batch.
+        if read.extents().iter().any(|extent| !self.pins.is_kept(*extent)) {
+            return Err(GroupError::Token(token.len()));
+        }
+        read.page(&*self.batches, position)
+    }
+
+    /// Where the extents are, for readers in this process.
+    pub fn batches(&self) -> &dyn BatchStore {
+        &*self.batches
     }
 }
 
@@ -135,6 +173,20 @@ pub trait BundleExecutor: Send + Sync + fmt::Debug {
 
     /// Lets all workers go. Called once, when the job has ended; returns at once and cleans up behind.
     fn shutdown(&self);
+
+    /// Ends when those workers are gone that cannot clean up behind themselves once the job is known to be over: they
+    /// live in a process that waits for nothing else. At once, if there are none.
+    fn gone(&self) -> Gone;
+}
+
+/// The end of workers that were let go.
+pub type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where the events of a job's script come from (`TestStream`).
+pub trait ScriptedInput: Send + Sync + fmt::Debug {
+    /// Reports the next event as `Event::Scripted`, or `Event::Broken` if there can be none. Its elements go to `out`.
+    /// Never blocks.
+    fn next(&self, out: LaneWriter, reporter: &Reporter);
 }
 
 /// A bundle under way.

@@ -15,12 +15,16 @@ mod executor;
 mod message;
 pub mod metrics;
 mod options;
+mod pins;
 pub mod profile;
 mod registry;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
 pub use backend::{Backend, BackendError, Job};
-pub use executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+pub use executor::{
+    BatchReader, BundleExecutor, BundleIo, Gone, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
+};
 pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
+pub use pins::Pins;
 pub use registry::{AUTO, Registry, UnknownRunner};

@@ -16,19 +16,14 @@ use tokio::sync::mpsc;
 
 use crate::commands::explain::registry;
 use crate::exit::Failure;
-use crate::sdk;
+use crate::sdk::{self, Sdk};
 
 /// How long a program may go on after it has submitted its pipeline, before it is ended.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `command` until it submits a pipeline.
-pub(crate) fn submission_of(command: &[String]) -> Result<jobpb::PrepareJobRequest, Failure> {
-    let sdk = sdk::detect(command).ok_or_else(|| {
-        Failure::Usage(format!(
-            "cannot tell which SDK `{}` uses; name a file that holds its pipeline instead",
-            command.first().map_or("", String::as_str)
-        ))
-    })?;
+pub(crate) fn submission_of(command: &[String], sdk: Option<Sdk>) -> Result<jobpb::PrepareJobRequest, Failure> {
+    let sdk = sdk::choose(sdk, command)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,7 +54,12 @@ async fn capture(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::Usage(format!("cannot run `{name}`: {error}")))?;
+        .map_err(|error| {
+            Failure::Usage(match error.kind() {
+                std::io::ErrorKind::NotFound => sdk::no_such_program(name),
+                _ => format!("cannot run `{name}`: {error}"),
+            })
+        })?;
     let mut complaints = Vec::new();
     let mut stderr = child.stderr.take();
     let read = async {
@@ -73,16 +73,30 @@ async fn capture(
         () = read => captured.try_recv().ok(),
     };
     // It has learned that nothing runs and is about to end; let it, so that it can clean up.
-    if tokio::time::timeout(LINGER_MAX, child.wait()).await.is_err() {
+    let ended = tokio::time::timeout(LINGER_MAX, child.wait()).await;
+    if ended.is_err() {
         // An error means that it has ended by itself.
         let _ = child.start_kill();
     }
     match request {
         Some(request) if request.pipeline.is_some() => Ok(request),
-        Some(_) | None => Err(Failure::Failed(format!(
-            "`{}` submitted no pipeline; it says:\n{}",
-            command.join(" "),
-            String::from_utf8_lossy(&complaints).trim_end()
-        ))),
+        Some(_) | None => {
+            let how = match ended {
+                Ok(Ok(status)) => format!("ended with {status}"),
+                Ok(Err(_)) | Err(_) => "closed its standard error".to_owned(),
+            };
+            Err(Failure::Failed(no_pipeline(command, &how, &String::from_utf8_lossy(&complaints))))
+        }
     }
+}
+
+/// What is said of a program that submitted nothing.
+fn no_pipeline(command: &[String], how: &str, complaints: &str) -> String {
+    let command = command.join(" ");
+    let words = match complaints.trim_end() {
+        "" => "it wrote nothing to standard error; does it run its pipeline, with the options of its command line?"
+            .to_owned(),
+        words => format!("it says:\n{words}"),
+    };
+    format!("`{command}` {how} and submitted no pipeline; {words}")
 }

@@ -1,5 +1,8 @@
 //! Talks to a running server, as the commands about jobs do.
 
+use std::error::Error;
+use std::time::Duration;
+
 use clap::Args;
 use purlin_proto::inspect::inspect_client::InspectClient;
 use purlin_proto::job_management::v1 as jobpb;
@@ -7,6 +10,12 @@ use purlin_proto::job_management::v1::job_service_client::JobServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::exit::Failure;
+
+/// How long a connection may be silent before its other end is asked for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(5);
+
+/// How long that sign may take.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which server.
 #[derive(Clone, Debug, Args)]
@@ -32,6 +41,9 @@ impl Client {
         let no_server = |why: String| Failure::NoServer { endpoint: endpoint.clone(), why };
         let uri = Endpoint::from_shared(format!("http://{endpoint}"))
             .map_err(|_| Failure::Usage(format!("--endpoint `{endpoint}` is no HOST:PORT")))?;
+        // Whoever accepts the connection and then says nothing does not keep us waiting for ever.
+        let uri =
+            uri.connect_timeout(PONG_WITHIN).http2_keep_alive_interval(PING_AFTER).keep_alive_timeout(PONG_WITHIN);
         let channel = uri.connect().await.map_err(|error| no_server(root_cause(&error)))?;
         let inspect = InspectClient::new(channel.clone()).max_decoding_message_size(i32::MAX as usize);
         let jobs = JobServiceClient::new(channel).max_decoding_message_size(i32::MAX as usize);
@@ -40,18 +52,24 @@ impl Client {
 
     /// What a refused call means.
     pub(crate) fn refused(&self, status: &tonic::Status) -> Failure {
-        match status.code() {
-            tonic::Code::Unavailable => {
-                Failure::NoServer { endpoint: self.endpoint.clone(), why: status.message().to_owned() }
-            }
-            _ => Failure::Failed(status.message().to_owned()),
+        let no_server = |why: String| Failure::NoServer { endpoint: self.endpoint.clone(), why };
+        match (status.source(), status.code()) {
+            // What has a cause comes of the connection; what a server says has none.
+            (Some(cause), _) => no_server(root_cause(cause)),
+            (None, tonic::Code::Unavailable) => no_server(status.message().to_owned()),
+            (None, code) if status.message().is_empty() => no_server(format!("whoever listens there says: {code}")),
+            (None, _) => Failure::Failed(status.message().to_owned()),
         }
     }
 }
 
 /// The innermost error, which says what the system said.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// Runs a command that talks to a server.

@@ -10,6 +10,7 @@ mod capture;
 mod client;
 mod commands;
 mod exit;
+mod interrupts;
 mod logging;
 mod pipeline_file;
 mod profile;
@@ -25,9 +26,9 @@ use crate::exit::Exit;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A portable runner for Apache Beam pipelines: batch and streaming, on all cores, without JVM, Docker or cluster.
+/// Runs Apache Beam pipelines on this machine, on all cores, without JVM, Docker or cluster.
 #[derive(Debug, Parser)]
-#[command(name = "purlin", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "purlin", version, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

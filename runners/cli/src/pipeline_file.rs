@@ -1,8 +1,10 @@
 //! Pipelines in files: serialized `Pipeline` protos, binary or JSON.
 
+use std::io::Read;
 use std::path::Path;
 
 use prost::Message as _;
+use purlin_job_server::MESSAGE_SIZE_MAX;
 use purlin_proto::pipeline::v1 as pb;
 
 use crate::exit::Failure;
@@ -10,10 +12,9 @@ use crate::exit::Failure;
 /// Reads a pipeline; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<pb::Pipeline, Failure> {
     let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+        read_bounded(std::io::stdin().lock())
     } else {
-        std::fs::read(path)
+        std::fs::File::open(path).and_then(read_bounded)
     };
     let bytes = bytes.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
     parse(&bytes).map_err(|why| {
@@ -22,6 +23,17 @@ pub(crate) fn read(path: &Path) -> Result<pb::Pipeline, Failure> {
             path.display()
         ))
     })
+}
+
+/// As much as a message may hold, so that what never ends is not read for ever.
+fn read_bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MESSAGE_SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MESSAGE_SIZE_MAX {
+        let text = format!("it is longer than {MESSAGE_SIZE_MAX} bytes, which no pipeline is");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Result<pb::Pipeline, String> {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use crate::exit::Failure;
+
 /// Stands in a command where the flags belong.
 pub(crate) const PLACE: &str = "{purlin}";
 
@@ -21,7 +23,7 @@ pub(crate) enum Sdk {
     Go,
     /// Beam's Java SDK.
     Java,
-    /// None: the program reads PURLIN_JOB_ENDPOINT itself.
+    /// No SDK's: the program reads PURLIN_JOB_ENDPOINT itself.
     None,
 }
 
@@ -39,6 +41,27 @@ pub(crate) fn detect(command: &[String]) -> Option<Sdk> {
         "java" | "mvn" | "mvnw" | "gradle" | "gradlew" => Some(Sdk::Java),
         _ => find(program).filter(|path| has_go_build_information(path)).map(|_| Sdk::Go),
     }
+}
+
+/// The SDK that the user names, or else the one that the command tells.
+pub(crate) fn choose(named: Option<Sdk>, command: &[String]) -> Result<Sdk, Failure> {
+    if let Some(sdk) = named.or_else(|| detect(command)) {
+        return Ok(sdk);
+    }
+    let program = command.first().map_or("", String::as_str);
+    Err(Failure::Usage(match find(program) {
+        None => no_such_program(program),
+        Some(_) => format!(
+            "cannot tell which SDK `{program}` uses; say so with --sdk python, go or java, or --sdk none if the program \
+             reads PURLIN_JOB_ENDPOINT itself"
+        ),
+    }))
+}
+
+/// What is said of a program that is not there.
+pub(crate) fn no_such_program(name: &str) -> String {
+    let place = if name.contains('/') { "" } else { " on the PATH" };
+    format!("there is no program `{name}`{place}; check the first word of the command")
 }
 
 /// The file that a shell would run for this word.
@@ -167,6 +190,20 @@ mod tests {
         check("/bin/sh script", None);
         check("no-such-program", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_command_whose_sdk_is_unknown_is_refused_with_what_to_do() {
+        let refused = |line: &str| choose(None, &words(line)).unwrap_err().to_string();
+        assert_eq!(
+            refused("/bin/sh script"),
+            "cannot tell which SDK `/bin/sh` uses; say so with --sdk python, go or java, or --sdk none if the program \
+             reads PURLIN_JOB_ENDPOINT itself"
+        );
+        let missing = "there is no program `no-such-program` on the PATH; check the first word of the command";
+        assert_eq!(refused("no-such-program x"), missing);
+        assert_eq!(refused("./no/program"), "there is no program `./no/program`; check the first word of the command");
+        assert_eq!(choose(Some(Sdk::Java), &words("/bin/sh script")).unwrap(), Sdk::Java);
     }
 
     #[test]

@@ -24,17 +24,23 @@ const LEFT_OUT: [(&str, &str); 2] = [
     ("TestOomParDo", "fills the memory until its own program dies, to see a heap dump of another runner's container"),
 ];
 
+/// Elements that come together make one pane where a trigger could have made several, which Beam leaves open.
+const PANES: &str = "it wants a pane for every element, also of those that come together";
+
 /// Tests that fail, by what their names begin with, and why.
-const FAIL: [(&str, &str); 5] = [
-    ("TestTestStream", "TestStream is refused"),
-    ("TestTrigger", "they need TestStream, or triggers on unbounded data"),
-    ("TestPanes", "it needs TestStream"),
-    ("TestTimers_ProcessingTime", "timers of the clock do not hold a job whose input has ended; two need TestStream"),
-    ("TestCheckpointing", "it groups unbounded data"),
+const FAIL: [(&str, &str); 8] = [
+    ("TestTriggerAlways", PANES),
+    ("TestTriggerRepeat", PANES),
+    ("TestTriggerAfterEndOfWindow", PANES),
+    ("TestTriggerAfterEach", PANES),
+    ("TestTriggerAfterAny", PANES),
+    ("TestTriggerOrFinally", PANES),
+    ("TestTriggerAfterProcessingTime", "a pane that the clock should fire is not there; a bug of ours"),
+    ("TestTimers_ProcessingTime", "timers of the clock do not hold a job whose input has ended; a bug of ours"),
 ];
 
 /// How many pass today, so that none goes missing unnoticed.
-const PASSED: usize = 46;
+const PASSED: usize = 67;
 
 /// The programs, built once: the compiler's cache makes every later build quick.
 static PROGRAMS: LazyLock<(tempfile::TempDir, Vec<PathBuf>)> = LazyLock::new(|| {

@@ -59,7 +59,7 @@ fn a_job_whose_user_code_hangs_can_be_cancelled() {
     let mut server = Server::start();
     let mut command = pipeline("cancelling.py");
     command.arg(server.endpoint());
-    finish(command).well().says(&["ended as CANCELLED"]);
+    finish(command).well().says(&["ended as CANCELLED", "was cancelled: somebody asked for it through the Job API"]);
     still_well(&mut server);
 }
 
@@ -103,4 +103,14 @@ fn two_jobs_run_at_once() {
         job.finish().well().says(&[&format!("{side} has met")]);
     }
     still_well(&mut server);
+}
+
+#[test]
+fn a_job_that_fails_behind_a_program_that_has_left_is_told_by_purlin_run() {
+    let mut command = purlin();
+    command.args(["run", "--"]);
+    let mut command = with_python(command);
+    command.arg(pipeline_file("abandoning.py"));
+    let finished = finish(command).says(&["failed after the program had ended", "must stay until the job has ended"]);
+    assert_eq!(finished.status.code(), Some(1), "the program itself ended well");
 }

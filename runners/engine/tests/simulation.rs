@@ -124,7 +124,12 @@ impl Simulation {
         let graph = Arc::new(random_graph(&mut random));
         let schedule = Box::new(RandomSchedule(random.next()));
         // Workers are lost often here; the job must not give up on them.
-        let config = EngineConfig { lost_worker_attempts_max: 1_000, kernel_slots: 3, ..EngineConfig::default() };
+        let config = EngineConfig {
+            lost_worker_attempts_max: 1_000,
+            kernel_slots: 3,
+            join_behind: random.below(4) as usize,
+            ..EngineConfig::default()
+        };
         let engine = Engine::new(graph.clone(), config, schedule).unwrap();
         Self {
             watermarks: vec![EventTime::MIN; graph.stages.len()],
@@ -292,7 +297,7 @@ impl Simulation {
         }
         self.next_element += count;
         self.owed.entry(to).or_default().extend(elements.iter().copied());
-        if at >= self.watermarks[to.index()] && !residual {
+        if at >= self.input_watermark(to) && !residual {
             self.held.entry(to).or_default().extend(elements.iter().copied());
         }
         self.batches.insert(id, elements);
@@ -308,6 +313,10 @@ impl Simulation {
         self.engine.status()[stage.index()].watermark
     }
 
+    fn input_watermark(&self, stage: StageId) -> EventTime {
+        self.engine.status()[stage.index()].input_watermark
+    }
+
     fn tell(&mut self, event: Event) {
         self.note(format!("{}: {event:?}", self.now));
         self.engine.handle(event, ProcessingTime(self.now));
@@ -315,6 +324,10 @@ impl Simulation {
             self.note(format!("    => {action:?}"));
             match action {
                 Action::StartBundle(draft) => self.start(draft),
+                Action::Join { into, batch } => {
+                    let joined = self.batches.remove(&batch).expect("what is joined is there");
+                    self.batches.get_mut(&into).expect("what grows is there").extend(joined);
+                }
                 Action::Free { batches } => {
                     for batch in batches {
                         let freed = self.batches.remove(&batch);
@@ -323,6 +336,7 @@ impl Simulation {
                 }
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
                 Action::JobDone(outcome) => self.finished_in = Some(outcome),
+                Action::AskScript => panic!("no script feeds this job"),
                 Action::CommitBundle { .. }
                 | Action::DiscardBundle { .. }
                 | Action::SplitBundle { .. }

@@ -2,8 +2,8 @@
 //! the actions that it caused.
 //!
 //! ```text
-//!   stage NAME impulse
-//!   stage NAME worker|group <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME] [age=MS] [reads SIDE]
+//!   stage NAME impulse|script
+//!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME] [age=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
 //!   bundles N                                      at most N elements in a bundle
 //!   share MS                                       how old a bundle must be to share; never without it
@@ -12,7 +12,8 @@
 //!          [timers GROUP [event TS] [clock MS] [hold TS]] …
 //!   lose BUNDLE | raise BUNDLE | ask BUNDLE        ask: its windows must be merged by the stage of `merges=`
 //!   split BUNDLE at N [rest 1@TS watermark TS]
-//!   status
+//!   script UP: COUNT@TIMESTAMP … | script watermark UP TIMESTAMP | script clock MS | script end
+//!   status | explain
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -25,11 +26,11 @@ use purlin_engine::core::action::{Action, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats, GroupSummary, Routed};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
-use purlin_engine::core::event::{Event, Failure, Residual, Split};
+use purlin_engine::core::event::{Event, Failure, Residual, ScriptEvent, Split};
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
 use purlin_engine::core::stage::{
-    EnvIndex, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId, StageKind, StageSpec,
+    EnvIndex, Grouping, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId, StageKind, StageSpec,
 };
 use purlin_engine::data::{BatchId, BatchRef, BatchSlice};
 use purlin_model::coder::Coder;
@@ -157,6 +158,14 @@ impl Teller {
                 let split = self.split(id(bundle), number(at) as u32, rest);
                 return self.event(Event::BundleSplit { bundle: id(bundle), split });
             }
+            ["script", rest @ ..] => {
+                let event = self.scripted(rest);
+                return self.event(Event::Scripted(event));
+            }
+            ["explain"] => {
+                let now = ProcessingTime(self.now);
+                return self.engine().explain(now).to_string().lines().map(str::to_owned).collect();
+            }
             other => panic!("a transcript says {other:?}"),
         }
         Vec::new()
@@ -176,6 +185,17 @@ impl Teller {
         let stage = match kind {
             "impulse" => {
                 let output = graph.impulse(name);
+                self.outputs.insert(name.to_owned(), output);
+                graph.producer(output)
+            }
+            "script" => {
+                let output = graph.test_stream(name, Coder::Bytes);
+                self.outputs.insert(name.to_owned(), output);
+                graph.producer(output)
+            }
+            "key_major" => {
+                let output = graph.group(name, &handles, &strategy(), Coder::Bytes);
+                graph.group_by(output, Grouping::KeyMajor);
                 self.outputs.insert(name.to_owned(), output);
                 graph.producer(output)
             }
@@ -281,23 +301,48 @@ impl Teller {
                     words = rest;
                 }
                 [output, what, rest @ ..] if output.ends_with(':') => {
-                    let name = output.trim_end_matches(':');
-                    let (lane, rest) = match rest {
-                        ["lane", group, rest @ ..] => (Lane::Group(KeyGroup::new(number(group) as u8).unwrap()), rest),
-                        rest => (Lane::Any, rest),
-                    };
-                    let (window, rest) = match rest {
-                        ["window", at, rest @ ..] => (Some(time(at)), rest),
-                        rest => (None, rest),
-                    };
-                    for (to, gated) in self.consumers.get(name).cloned().unwrap_or_default() {
-                        let batch = self.batch(what, window.filter(|_| gated));
-                        result.outputs.push(Routed { from: self.outputs[name].id(), to, lane, batch });
-                    }
-                    words = rest;
+                    words = self.emit(output, what, rest, &mut result.outputs);
                 }
                 other => panic!("a transcript says finish … {other:?}"),
             }
+        }
+    }
+
+    /// Adds what an output emits to `routed`; returns what is said behind it.
+    fn emit<'a, 'b>(
+        &mut self,
+        output: &str,
+        what: &str,
+        rest: &'a [&'b str],
+        routed: &mut Vec<Routed>,
+    ) -> &'a [&'b str] {
+        let name = output.trim_end_matches(':');
+        let (lane, rest) = match rest {
+            ["lane", group, rest @ ..] => (Lane::Group(KeyGroup::new(number(group) as u8).unwrap()), rest),
+            rest => (Lane::Any, rest),
+        };
+        let (window, rest) = match rest {
+            ["window", at, rest @ ..] => (Some(time(at)), rest),
+            rest => (None, rest),
+        };
+        for (to, gated) in self.consumers.get(name).cloned().unwrap_or_default() {
+            let batch = self.batch(what, window.filter(|_| gated));
+            routed.push(Routed { from: self.outputs[name].id(), to, lane, batch });
+        }
+        rest
+    }
+
+    fn scripted(&mut self, words: &[&str]) -> ScriptEvent {
+        match words {
+            ["watermark", output, to] => ScriptEvent::Watermark { output: self.outputs[*output].id(), to: time(to) },
+            ["clock", by] => ScriptEvent::Clock { by: Millis(number(by)) },
+            ["end"] => ScriptEvent::End,
+            [output, what, rest @ ..] => {
+                let mut routed = Vec::new();
+                self.emit(output, what, rest, &mut routed);
+                ScriptEvent::Elements(routed)
+            }
+            other => panic!("a transcript says script {other:?}"),
         }
     }
 
@@ -375,6 +420,8 @@ impl Teller {
             Action::AbortBundle { bundle } => format!("abort {bundle:?}"),
             Action::SplitBundle { bundle, fraction } => format!("split {bundle:?} at {fraction}"),
             Action::Finalize { bundle } => format!("finalize {bundle:?}"),
+            Action::Join { into, batch } => format!("join {batch:?} to {into:?}"),
+            Action::AskScript => "ask the script".to_owned(),
             Action::Free { batches } => format!("free {batches:?}"),
             Action::JobDone(purlin_engine::core::action::Outcome::Stuck(why)) => format!("stuck: {why}"),
             Action::JobDone(outcome) => format!("job done: {outcome:?}"),

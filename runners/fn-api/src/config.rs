@@ -60,6 +60,9 @@ pub struct WorkerLimits {
     pub connect_timeout: Duration,
     /// How long a worker may take for each step of its end: to be told, to leave by itself, to obey a signal.
     pub stop_timeout: Duration,
+    /// How long a bundle whose worker has answered waits for the rest of its elements and timers, and for the answers to
+    /// questions about it, from one message to the next.
+    pub rest_timeout: Duration,
     /// How many workers of an environment may be lost in a row, without a bundle finished between, until the job is
     /// given up.
     pub losses_max: u32,
@@ -67,6 +70,11 @@ pub struct WorkerLimits {
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(60), stop_timeout: Duration::from_secs(5), losses_max: 3 }
+        Self {
+            connect_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(5),
+            rest_timeout: Duration::from_secs(120),
+            losses_max: 3,
+        }
     }
 }

@@ -15,7 +15,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::FnApi;
-use crate::worker::Worker;
+use crate::metadata::broken;
+use crate::worker::{OpenStream, Worker};
 
 #[derive(Debug)]
 pub(crate) struct ControlApi(pub(crate) Arc<FnApi>);
@@ -30,7 +31,8 @@ impl BeamFnControl for ControlApi {
     ) -> Result<Response<Self::ControlStream>, Status> {
         let worker = self.0.caller(request.metadata())?;
         let connection = worker.connect()?;
-        let end = EndOfStream { worker, number: connection.number, why: "its control stream ended".to_owned() };
+        let why = "its control stream ended".to_owned();
+        let end = EndOfStream { _open: worker.stream(), worker, number: connection.number, why };
         tokio::spawn(read(request.into_inner(), end));
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(connection.requests).map(Ok))))
     }
@@ -54,7 +56,7 @@ async fn read(mut responses: Streaming<fnpb::InstructionResponse>, mut end: EndO
             Ok(Some(response)) => end.worker.on_response(response),
             Ok(None) => return,
             Err(status) => {
-                end.why = format!("its control stream broke: {}", status.message());
+                end.why = format!("its control stream broke: {}", broken(&status));
                 return;
             }
         }
@@ -67,6 +69,7 @@ struct EndOfStream {
     worker: Arc<Worker>,
     number: u64,
     why: String,
+    _open: OpenStream,
 }
 
 impl Drop for EndOfStream {

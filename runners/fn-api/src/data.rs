@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::FnApi;
+use crate::metadata::broken;
 use crate::worker::Worker;
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl BeamFnData for DataApi {
     async fn data(&self, request: Request<Streaming<fnpb::Elements>>) -> Result<Response<Self::DataStream>, Status> {
         let worker = self.0.caller(request.metadata())?;
         let connection = worker.open_data()?;
-        let end = EndOfStream { worker, number: connection.number };
+        let end = EndOfStream { worker, number: connection.number, why: None };
         tokio::spawn(read(request.into_inner(), connection.end.clone(), end));
         let elements = ReceiverStream::new(connection.elements)
             // What a bundle that has ended left in the queue would only fill the worker's.
@@ -40,7 +41,7 @@ impl BeamFnData for DataApi {
     }
 }
 
-async fn read(mut stream: Streaming<fnpb::Elements>, connection_end: CancellationToken, end: EndOfStream) {
+async fn read(mut stream: Streaming<fnpb::Elements>, connection_end: CancellationToken, mut end: EndOfStream) {
     loop {
         let message = tokio::select! {
             message = stream.message() => message,
@@ -51,6 +52,7 @@ async fn read(mut stream: Streaming<fnpb::Elements>, connection_end: Cancellatio
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(worker = %end.worker.id, %status, "a data stream broke");
+                end.why = Some(broken(&status));
                 return;
             }
         }
@@ -62,10 +64,12 @@ async fn read(mut stream: Streaming<fnpb::Elements>, connection_end: Cancellatio
 struct EndOfStream {
     worker: Arc<Worker>,
     number: u64,
+    /// Why it broke, if it did.
+    why: Option<String>,
 }
 
 impl Drop for EndOfStream {
     fn drop(&mut self) {
-        self.worker.data_ended(self.number);
+        self.worker.data_ended(self.number, self.why.as_deref());
     }
 }

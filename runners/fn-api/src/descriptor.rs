@@ -55,6 +55,8 @@ pub(crate) struct StageDescriptor {
     pub(crate) stage: StageId,
     /// The stage's name, for messages.
     pub(crate) name: Arc<str>,
+    /// Whether one bundle at a time has a key, because transforms keep state.
+    pub(crate) stateful: bool,
     pub(crate) proto: fnpb::ProcessBundleDescriptor,
     /// The transform that data is sent to.
     pub(crate) source: String,
@@ -62,7 +64,9 @@ pub(crate) struct StageDescriptor {
     pub(crate) sinks: BTreeMap<String, OutputId>,
     /// What its transforms' timers are; `None` if they have none.
     pub(crate) timers: Option<StageTimers>,
-    dropped_timer_told: AtomicBool,
+    changed_timer_told: AtomicBool,
+    /// Whether a script moves the job's clock, so that it stands still while a bundle runs.
+    pub(crate) clock_stands: bool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
     /// Under them a worker may keep what it has read of side inputs from bundle to bundle: a window is complete when it is first read, and
@@ -78,6 +82,7 @@ impl StageDescriptor {
     pub(crate) fn new(plan: &StageGraph, stage: StageId, id: &str, endpoint: &str) -> Result<Self, DescriptorError> {
         let of = plan.stages.get(stage.index()).ok_or(DescriptorError::UnknownStage { stage })?;
         let name = plan.graph.stage(stage).name.clone();
+        let stateful = plan.graph.stage(stage).keyed;
         let malformed = |problem: String| DescriptorError::Malformed { stage: name.clone(), problem };
         let proto = plan.descriptor(stage, id, endpoint);
         let mut sources = proto.transforms.iter().filter(|(_, transform)| urn(transform) == runner::DATA_SOURCE);
@@ -108,7 +113,7 @@ impl StageDescriptor {
         }
         let residual_tags = residual_tags(&proto, &source_output, &outputs);
         let timers = StageTimers::new(plan, stage, &proto);
-        let dropped_timer_told = AtomicBool::new(false);
+        let changed_timer_told = AtomicBool::new(false);
         let map_values = map_values(&proto);
         let cache_tokens = of.sides.iter().map(|side| CacheToken {
             token: Bytes::copy_from_slice(id.as_bytes()),
@@ -123,10 +128,12 @@ impl StageDescriptor {
             map_values,
             stage,
             name,
+            stateful,
             source,
             sinks,
             timers,
-            dropped_timer_told,
+            changed_timer_told,
+            clock_stands: plan.graph.scripted().is_some(),
             sides,
             residual_tags,
             proto,
@@ -148,19 +155,22 @@ impl StageDescriptor {
         self.timers.iter().flat_map(StageTimers::families)
     }
 
-    /// Tells the user, once per stage, that a timer will not fire.
-    pub(crate) fn tell_dropped_timer(&self, reporter: &Reporter, timer: &Timer) {
-        if self.dropped_timer_told.swap(true, Ordering::Relaxed) {
+    /// Tells the user, once per stage, that a timer fires early or not at all.
+    pub(crate) fn tell_changed_timer(&self, reporter: &Reporter, timer: &Timer) {
+        if self.changed_timer_told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let why = match timer.domain {
-            TimerDomain::EventTime => "it would fire when its window has expired",
-            TimerDomain::ProcessingTime => "the input has ended, and a timer that sets itself again would never end",
+        let what = match (timer.fire_at, timer.domain) {
+            (Some(_), _) => "fires when its window expires, because its own time is behind that",
+            (None, TimerDomain::EventTime) => "will not fire: its window has expired",
+            (None, TimerDomain::ProcessingTime) => {
+                "will not fire: the input has ended, and a timer that sets itself again would never end"
+            }
         };
         let text = format!(
-            "transform `{}` set a timer of family `{}` for key {} that will not fire: {why}. This is told once.",
-            timer.transform,
+            "a timer of family `{}` that transform `{}` set for key {} {what}. This is told once.",
             timer.family,
+            timer.transform,
             timer.key.escape_ascii()
         );
         reporter.message(JobMessage::now(Importance::Warning, text));

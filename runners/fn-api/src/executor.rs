@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
-use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
+use purlin_proto::urns::standard_protocols::{CONTROL_REQUEST_ELEMENTS_EMBEDDING, MULTI_CORE_BUNDLE_PROCESSING};
 
 use crate::environment::{Chosen, EnvironmentLauncher};
 use crate::hub::FnApi;
@@ -30,7 +32,8 @@ impl FnApiExecutor {
     pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, chosen: Chosen) -> Self {
         // A harness that can use all cores gets all bundles; of one that cannot, as many as there are cores.
         let bundles = job.job.workers_max.max(1);
-        let multi_core = chosen.capabilities.iter().any(|urn| urn == MULTI_CORE_BUNDLE_PROCESSING);
+        let capable = |of: &str| chosen.capabilities.iter().any(|urn| urn == of);
+        let (multi_core, embeds) = (capable(MULTI_CORE_BUNDLE_PROCESSING), capable(CONTROL_REQUEST_ELEMENTS_EMBEDDING));
         let (workers, slots_each) = match (multi_core, chosen.workers_may_multiply) {
             (true, _) => (1, bundles),
             (false, true) => (bundles, 1),
@@ -38,7 +41,10 @@ impl FnApiExecutor {
         };
         let more = hub.config.more_python.clone().zip(chosen.program_port);
         let more = more.map(|(python, port)| MoreWorkers { python, port, count: bundles.saturating_sub(workers) });
-        Self { pool: Pool::new(hub, job, env, slots_each), launcher: chosen.launcher, workers, more }
+        // Other SDKs do not end their streams as they leave.
+        let ends_with_client = !chosen.workers_may_multiply && !multi_core;
+        let pool = Pool::new(hub, job, env, slots_each, ends_with_client, embeds);
+        Self { pool, launcher: chosen.launcher, workers, more }
     }
 }
 
@@ -48,8 +54,12 @@ impl BundleExecutor for FnApiExecutor {
             return;
         }
         for _ in 0..self.workers {
-            let tending = self.pool.hub.tend();
-            tokio::spawn(supervise(self.pool.clone(), self.launcher.clone(), reporter.clone(), tending));
+            let (own, tending) = (self.pool.own(), self.pool.hub.tend());
+            let life = supervise(self.pool.clone(), self.launcher.clone(), reporter.clone(), tending);
+            tokio::spawn(async move {
+                life.await;
+                drop(own);
+            });
         }
         if let Some(more) = self.more.clone().filter(|more| more.count > 0) {
             tokio::spawn(more.add(self.pool.clone(), reporter.clone(), self.pool.hub.tend()));
@@ -77,6 +87,16 @@ impl BundleExecutor for FnApiExecutor {
 
     fn shutdown(&self) {
         self.pool.shutdown();
+    }
+
+    fn gone(&self) -> BoxFuture<'static, ()> {
+        let pool = self.pool.clone();
+        async move {
+            if pool.ends_with_client {
+                pool.gone().await;
+            }
+        }
+        .boxed()
     }
 }
 

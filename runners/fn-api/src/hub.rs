@@ -19,6 +19,7 @@ use purlin_proto::job_management::v1::artifact_retrieval_service_server::Artifac
 use purlin_proto::pipeline::v1 as pb;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::service::RoutesBuilder;
 
@@ -33,6 +34,7 @@ use crate::job::{FnApiJob, JobContext};
 use crate::lock::lock;
 use crate::logging::LoggingApi;
 use crate::metadata::{UnknownWorker, worker_id};
+use crate::patience::Patience;
 use crate::provision::ProvisionApi;
 use crate::state::StateApi;
 use crate::worker::Worker;
@@ -48,6 +50,8 @@ pub struct FnApi {
     workers: Mutex<HashMap<WorkerId, Arc<Worker>>>,
     /// How many workers are being looked after: started, used or let go.
     tended: watch::Sender<usize>,
+    /// Cancelled when workers may take no time for their end.
+    hurry: CancellationToken,
 }
 
 /// Why a job cannot be opened.
@@ -76,6 +80,7 @@ impl FnApi {
             endpoint: Mutex::new(None),
             workers: Mutex::default(),
             tended: watch::Sender::new(0),
+            hurry: CancellationToken::new(),
         })
     }
 
@@ -138,6 +143,16 @@ impl FnApi {
         let mut tended = self.tended.subscribe();
         // An error would mean that the sender is gone, which this value owns.
         let _ = tended.wait_for(|tended| *tended == 0).await;
+    }
+
+    /// Cancel it, and workers that are let go get no more time to leave by themselves: processes are killed.
+    pub fn hurry(&self) -> CancellationToken {
+        self.hurry.clone()
+    }
+
+    /// How long a worker may take for each step of its end.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.limits.stop_timeout, self.hurry.clone())
     }
 
     /// The worker that makes a call.

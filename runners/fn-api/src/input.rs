@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   BatchReader ─batch by batch─► messages of whole elements ─► bounded queue ─► data stream
-//!                                 the last: terminators of timers, then that of the source
+//!                 │               the last: terminators of timers, then that of the source
+//!                 └─ all of it is small, and the SDK takes it so ─► in the request that begins the bundle
 //! ```
 
 use std::collections::HashSet;
@@ -17,10 +18,10 @@ use purlin_model::coder::Context;
 use purlin_model::element::Header;
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::elements::{Data, Timers};
-use tokio::sync::mpsc;
 
 use crate::process_bundle::BundleRun;
 use crate::timers::StageTimers;
+use crate::worker::ToWorker;
 
 /// A message is sent when it holds about this much.
 const MESSAGE_BYTES: usize = 2 << 20;
@@ -30,6 +31,17 @@ const ENVELOPE_BYTES: usize = 1 << 10;
 
 /// How many timers fire with one message.
 const TIMERS_PER_MESSAGE: usize = 10_000;
+
+/// A bundle is told with its request, in one round trip, if it has no more bytes than this.
+pub(crate) const EMBEDDED_BYTES_MAX: usize = 16 << 10;
+
+/// How a bundle may be told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedLimits {
+    pub(crate) message_size_max: usize,
+    /// 0 where elements must go over the data stream.
+    pub(crate) embedded_bytes_max: usize,
+}
 
 /// A message on its way to a worker, and the bundle for which it is.
 #[derive(Debug)]
@@ -46,10 +58,12 @@ enum Stop {
 }
 
 /// Sends everything. Blocks.
-pub(crate) fn feed(run: &Arc<BundleRun>, to: &mpsc::Sender<Outbound>, message_size_max: usize) {
-    match (Feeder { run, to, buffer: Vec::new(), mark: Instant::now(), read: Duration::ZERO })
-        .feed(message_size_max.saturating_sub(ENVELOPE_BYTES))
-    {
+pub(crate) fn feed(run: &Arc<BundleRun>, to: &ToWorker, limits: FeedLimits) {
+    let embedded = (limits.embedded_bytes_max > 0).then(fnpb::Elements::default);
+    let embedded_bytes_max = limits.embedded_bytes_max;
+    let (mark, read) = (Instant::now(), Duration::ZERO);
+    let feeder = Feeder { run, to, buffer: Vec::new(), embedded, embedded_bytes_max, mark, read };
+    match feeder.feed(limits.message_size_max.saturating_sub(ENVELOPE_BYTES)) {
         Ok(()) | Err(Stop::Pointless) => {}
         Err(Stop::Failed(why)) => run.fail(why),
     }
@@ -57,8 +71,11 @@ pub(crate) fn feed(run: &Arc<BundleRun>, to: &mpsc::Sender<Outbound>, message_si
 
 struct Feeder<'a> {
     run: &'a Arc<BundleRun>,
-    to: &'a mpsc::Sender<Outbound>,
+    to: &'a ToWorker,
     buffer: Vec<u8>,
+    /// What may go with the request, while it is small enough. `None` once the request has been sent.
+    embedded: Option<fnpb::Elements>,
+    embedded_bytes_max: usize,
     /// When the encoding of the message at hand began.
     mark: Instant,
     /// How much of the time since then went into reading.
@@ -68,6 +85,9 @@ struct Feeder<'a> {
 impl Feeder<'_> {
     fn feed(mut self, element_bytes_max: usize) -> Result<(), Stop> {
         let Some(mut input) = self.run.take_input() else { return Ok(()) };
+        if self.embedded.is_none() {
+            self.begin(None)?;
+        }
         let mut position = 0;
         let mut expirations =
             self.run.stage.timers.as_ref().filter(|timers| timers.hears_of_expiration()).map(Expirations::new);
@@ -139,7 +159,11 @@ impl Feeder<'_> {
             is_last: true,
         });
         let timers = timers.collect();
-        self.send(fnpb::Elements { data, timers })
+        self.send(fnpb::Elements { data, timers })?;
+        match self.embedded.take() {
+            Some(all) => self.begin(Some(all)),
+            None => Ok(()),
+        }
     }
 
     fn take_data(&mut self) -> Data {
@@ -156,15 +180,40 @@ impl Feeder<'_> {
         }
     }
 
+    /// Tells the worker that the bundle begins, and with `embedded` all of it.
+    fn begin(&self, embedded: Option<fnpb::Elements>) -> Result<(), Stop> {
+        let lost = || {
+            let worker = self.run.worker().map_or_else(String::new, |worker| format!(" `{}`", worker.id));
+            Stop::Failed(Failure::WorkerLost(format!("worker{worker} was lost before the bundle began")))
+        };
+        self.to.requests.send(self.run.request(embedded)).map_err(|_| lost())
+    }
+
     fn send(&mut self, elements: fnpb::Elements) -> Result<(), Stop> {
         if !self.run.is_live() {
             return Err(Stop::Pointless);
         }
+        if let Some(mut all) = self.embedded.take() {
+            if bytes_of(&all) + bytes_of(&elements) <= self.embedded_bytes_max {
+                all.data.extend(elements.data);
+                all.timers.extend(elements.timers);
+                self.embedded = Some(all);
+                return Ok(());
+            }
+            self.begin(None)?;
+            if !all.data.is_empty() || !all.timers.is_empty() {
+                self.stream(all)?;
+            }
+        }
+        self.stream(elements)
+    }
+
+    fn stream(&mut self, elements: fnpb::Elements) -> Result<(), Stop> {
         let ready = Instant::now();
         let encoding = (ready - self.mark).saturating_sub(std::mem::take(&mut self.read));
         self.run.meter.worked(Work::Encode, encoding);
         let outbound = Outbound { elements, run: self.run.clone() };
-        let sent = self.to.blocking_send(outbound).map_err(|_| Stop::Pointless);
+        let sent = self.to.elements.blocking_send(outbound).map_err(|_| Stop::Pointless);
         self.mark = Instant::now();
         self.run.meter.blocked(self.mark - ready);
         sent
@@ -177,6 +226,11 @@ impl Feeder<'_> {
             self.run.stage.name
         ))
     }
+}
+
+fn bytes_of(elements: &fnpb::Elements) -> usize {
+    let data = elements.data.iter().map(|data| data.data.len());
+    data.chain(elements.timers.iter().map(|timers| timers.timers.len())).sum()
 }
 
 /// Keys and windows that a bundle has seen, each of which hears of its end.

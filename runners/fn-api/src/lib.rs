@@ -20,15 +20,19 @@ mod data;
 mod descriptor;
 mod environment;
 mod executor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hub;
 mod ids;
 mod input;
 mod job;
+mod lane_owners;
 mod lock;
 mod logging;
 mod metadata;
 mod monitoring;
 mod more_workers;
+mod patience;
 mod pool;
 mod process_bundle;
 mod progress;
@@ -37,6 +41,7 @@ mod residual;
 mod split;
 mod state;
 mod supervise;
+mod test_stream;
 mod timers;
 mod worker;
 
@@ -45,3 +50,4 @@ pub use config::{DOCKER, FnApiConfig, MESSAGE_SIZE_MAX, MorePython, WORKER_FOLDE
 pub use environment::EnvironmentProblem;
 pub use hub::{FnApi, FnApiError};
 pub use job::FnApiJob;
+pub use test_stream::scripted_input;

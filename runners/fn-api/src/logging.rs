@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use purlin_backend::{Importance, JobMessage};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::beam_fn_logging_server::BeamFnLogging;
@@ -29,14 +29,21 @@ impl BeamFnLogging for LoggingApi {
         request: Request<Streaming<fnpb::log_entry::List>>,
     ) -> Result<Response<Self::LoggingStream>, Status> {
         let worker = self.0.caller(request.metadata())?;
-        // Nothing is ever sent: the stream of answers is the loop that reads, and ends with what it reads.
-        let control = request.into_inner().filter_map(move |list| {
-            for entry in list.map(|list| list.log_entries).unwrap_or_default() {
-                worker.reporter.message(message(entry, &worker));
+        let mut lists = request.into_inner();
+        // Nothing is ever sent: the stream of answers is the loop that reads, and ends with what it reads. A stream that
+        // broke says so again as often as it is asked, and must not be asked.
+        let control = stream::once(async move {
+            loop {
+                match lists.message().await {
+                    Ok(Some(list)) => {
+                        list.log_entries.into_iter().for_each(|entry| worker.reporter.message(message(entry, &worker)));
+                    }
+                    Ok(None) => return None,
+                    Err(status) => return Some(Err(status)),
+                }
             }
-            std::future::ready(None)
         });
-        Ok(Response::new(Box::pin(control)))
+        Ok(Response::new(Box::pin(control.filter_map(std::future::ready))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The `worker_id` that every Fn API call carries, and which joins the streams of one worker.
 
 use thiserror::Error;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 /// Why a call cannot be joined to a worker.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -33,6 +33,15 @@ impl From<UnknownWorker> for Status {
             UnknownWorker::NotConnected(_) => Self::failed_precondition(text),
             UnknownWorker::SecondDataStream(_) => Self::already_exists(text),
         }
+    }
+}
+
+/// Why a stream of a worker broke, and what can be done about it.
+pub(crate) fn broken(status: &Status) -> String {
+    match status.code() {
+        // tonic's word for a message that is too large.
+        Code::OutOfRange => format!("{}; start the server with a larger --max-message-size", status.message()),
+        _ => status.message().to_owned(),
     }
 }
 

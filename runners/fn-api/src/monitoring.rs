@@ -17,6 +17,9 @@ use purlin_proto::urns::monitoring_info::monitoring_info_labels::TRANSFORM;
 
 use crate::lock::lock;
 
+/// How many short ids of one worker are kept: more than any job has metrics.
+const SHORT_IDS_MAX: usize = 100_000;
+
 /// What the short ids of one worker mean.
 #[derive(Debug, Default)]
 pub(crate) struct ShortIds(Mutex<HashMap<String, Meaning>>);
@@ -58,6 +61,8 @@ impl ShortIds {
                 Some(Meaning::Metric(key)) => delta.push((key.clone(), payload.clone())),
                 Some(Meaning::Nothing) => {}
                 Some(Meaning::Asked) => unknown = true,
+                // Beyond that nobody keeps them apart, and a worker that makes up a new one each time is not asked again.
+                None if ids.len() >= SHORT_IDS_MAX => {}
                 None => {
                     unknown = true;
                     ids.insert(id.clone(), Meaning::Asked);

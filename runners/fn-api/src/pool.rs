@@ -6,23 +6,26 @@
 //! ```
 //! Any number of launchers may feed it with workers, while the job runs too. Does not know how workers are started.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::action::BundleId;
 use purlin_engine::core::event::{Event, Failure};
-use purlin_engine::core::stage::EnvIndex;
+use purlin_engine::core::stage::{EnvIndex, StageId};
 use purlin_model::ids::EnvironmentId;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::FnApi;
 use crate::ids::InstructionId;
-use crate::input::feed;
+use crate::input::{EMBEDDED_BYTES_MAX, FeedLimits, feed};
 use crate::job::JobContext;
+use crate::lane_owners::LaneOwners;
 use crate::lock::lock;
 use crate::process_bundle::BundleRun;
 use crate::worker::Worker;
@@ -35,6 +38,10 @@ pub(crate) struct Pool {
     pub(crate) environment: EnvironmentId,
     /// How many bundles one worker runs at once.
     slots_each: usize,
+    /// Whether its workers live in somebody else's process, which may end as soon as the job has.
+    pub(crate) ends_with_client: bool,
+    /// Whether workers take a small bundle's elements with the request that begins it.
+    embeds: bool,
     members: Mutex<Members>,
     /// Workers lost since the last bundle that finished.
     losses: AtomicU32,
@@ -42,6 +49,8 @@ pub(crate) struct Pool {
     pub(crate) stop: CancellationToken,
     /// Cancelled when the workers that were added are to leave; at the latest with `stop`.
     pub(crate) stop_extra: CancellationToken,
+    /// How many of the environment's own workers are looked after.
+    own: watch::Sender<usize>,
     /// Hears when a bundle is given to a worker.
     busy: Notify,
     launched: OnceLock<Launched>,
@@ -54,17 +63,36 @@ struct Launched {
     runtime: Handle,
 }
 
+/// One of the environment's own workers.
+#[derive(Debug)]
+pub(crate) struct OwnWorker(Arc<Pool>);
+
+impl Drop for OwnWorker {
+    fn drop(&mut self) {
+        self.0.own.send_modify(|own| *own -= 1);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Members {
     workers: Vec<Arc<Worker>>,
     /// Bundles without a worker: it was lost while the engine handed them out.
     waiting: VecDeque<Arc<BundleRun>>,
+    /// Which worker had which lanes last, and what it may remember of them.
+    owners: LaneOwners,
     /// Bundles whose worker waits to hear that they are committed.
     finalizing: BTreeMap<BundleId, (Weak<Worker>, InstructionId)>,
 }
 
 impl Pool {
-    pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, slots_each: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: &Arc<FnApi>,
+        job: &Arc<JobContext>,
+        env: EnvIndex,
+        slots_each: usize,
+        ends_with_client: bool,
+        embeds: bool,
+    ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
             hub: hub.clone(),
@@ -72,10 +100,13 @@ impl Pool {
             env,
             environment: job.job.plan.environments[env.index()].id.clone(),
             slots_each,
+            ends_with_client,
+            embeds,
             members: Mutex::default(),
             losses: AtomicU32::new(0),
             stop_extra: stop.child_token(),
             stop,
+            own: watch::Sender::new(0),
             busy: Notify::new(),
             launched: OnceLock::new(),
         })
@@ -84,6 +115,11 @@ impl Pool {
     /// Must be called once, in a tokio runtime, before anything else happens here. False if it was called before.
     pub(crate) fn launch(&self, reporter: &Reporter) -> bool {
         self.launched.set(Launched { reporter: reporter.clone(), runtime: Handle::current() }).is_ok()
+    }
+
+    /// Where to wait for the rest of a bundle, and how long.
+    pub(crate) fn rest_timeout(&self) -> Option<(Handle, Duration)> {
+        Some((self.launched.get()?.runtime.clone(), self.hub.limits.rest_timeout))
     }
 
     fn reporter(&self) -> Option<&Reporter> {
@@ -114,6 +150,7 @@ impl Pool {
         let mut members = lock(&self.members);
         let before = members.workers.len();
         members.workers.retain(|member| member.id != worker.id);
+        members.owners.gone(&worker.id);
         if members.workers.len() < before {
             self.tell_slots(&members);
         }
@@ -138,23 +175,33 @@ impl Pool {
             let next = {
                 let mut members = lock(&self.members);
                 members.waiting.retain(|run| run.is_live());
+                let Some(run) = members.waiting.front().cloned() else { return };
                 let free = members.workers.iter().map(|worker| (worker.load(), worker));
-                // The least loaded; among equals the one that was there first, whose caches are warm.
                 let free = free.filter(|(load, worker)| {
                     *load < self.slots_each && !(worker.is_extra && self.stop_extra.is_cancelled())
                 });
-                let free = free.min_by_key(|(load, _)| *load);
+                // Who had most of its lanes, then the least loaded; among equals the one that was there first: whose caches are warm.
+                let free = free.min_by_key(|(load, worker)| {
+                    (Reverse(members.owners.had(run.stage.stage, &run.lanes, &worker.id)), *load)
+                });
                 let Some(worker) = free.map(|(_, worker)| worker.clone()) else { return };
-                let Some(run) = members.waiting.pop_front() else { return };
+                members.waiting.pop_front();
+                if run.stage.stateful {
+                    let token = members.owners.give(run.stage.stage, &run.lanes, &worker.id);
+                    run.may_remember(&worker.id, token);
+                }
                 run.run_in(&worker);
                 // Under the lock, so that nobody else gives the same slot away.
-                worker.assign(&run).map(|elements| (run.clone(), elements)).map_err(|why| (run, why))
+                worker.assign(&run).map(|to| (run.clone(), to)).map_err(|why| (run, why))
             };
             match (next, self.launched.get()) {
-                (Ok((run, elements)), Some(launched)) => {
+                (Ok((run, to)), Some(launched)) => {
                     self.busy.notify_one();
-                    let message_size_max = self.hub.config.message_size_max;
-                    launched.runtime.spawn_blocking(move || feed(&run, &elements, message_size_max));
+                    let limits = FeedLimits {
+                        message_size_max: self.hub.config.message_size_max,
+                        embedded_bytes_max: if self.embeds { EMBEDDED_BYTES_MAX } else { 0 },
+                    };
+                    launched.runtime.spawn_blocking(move || feed(&run, &to, limits));
                 }
                 (Ok((run, _)), None) => run.fail(Failure::Aborted),
                 (Err((run, why)), _) => run.fail(why),
@@ -192,6 +239,11 @@ impl Pool {
         self.losses.store(0, Ordering::Relaxed);
     }
 
+    /// A bundle of a stage failed in this worker, which may remember what never came to be.
+    pub(crate) fn bundle_failed(&self, stage: StageId, worker: &Worker) {
+        lock(&self.members).owners.forget(stage, &worker.id);
+    }
+
     /// One more worker is lost; returns how many since the last bundle that finished.
     pub(crate) fn count_loss(&self) -> u32 {
         self.losses.fetch_add(1, Ordering::Relaxed) + 1
@@ -210,6 +262,19 @@ impl Pool {
         {
             worker.finalize(&instruction);
         }
+    }
+
+    /// One more of the environment's own workers is looked after, until the guard is dropped.
+    pub(crate) fn own(self: &Arc<Self>) -> OwnWorker {
+        self.own.send_modify(|own| *own += 1);
+        OwnWorker(self.clone())
+    }
+
+    /// Ends when none of the environment's own workers is left.
+    pub(crate) async fn gone(&self) {
+        let mut own = self.own.subscribe();
+        // An error would mean that the sender is gone, which this value owns.
+        let _ = own.wait_for(|own| *own == 0).await;
     }
 
     /// Lets all workers go: those who look after them see it.

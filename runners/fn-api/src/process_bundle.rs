@@ -13,23 +13,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use purlin_backend::profile::{BundleMeter, Work};
-use purlin_backend::{BatchReader, BundleIo, Reporter, RunningBundle};
+use purlin_backend::{BatchReader, BundleIo, GroupStore, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::OutputId;
 use purlin_engine::data::{LaneWriter, WriteError};
-use purlin_engine::store::{DueBound, SideStore, StateView, Timer};
+use purlin_engine::store::{DueBound, SideStore, StateView, Timer, TimerDomain};
+use purlin_model::ids::WorkerId;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request;
 use purlin_proto::fn_execution::v1::instruction_response::Response;
+use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
+use tokio::sync::Notify;
 
 use crate::descriptor::StageDescriptor;
 use crate::ids::InstructionId;
+use crate::lane_owners::TokenNumber;
 use crate::lock::lock;
 use crate::pool::Pool;
 use crate::residual;
@@ -40,13 +46,22 @@ use crate::worker::Worker;
 /// An element may stand in several messages, up to this size.
 const CARRY_BYTES_MAX: usize = 1 << 30;
 
+/// Why elements or timers are refused after the message that said it was the last.
+const AFTER_THE_END: &str = "which had said before that nothing more would come (`is_last`); end each stream once";
+
 /// One bundle, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct BundleRun {
     pub(crate) instruction: InstructionId,
     pub(crate) bundle: BundleId,
     pub(crate) stage: Arc<StageDescriptor>,
+    /// The lanes that it owns.
+    pub(crate) lanes: Vec<Lane>,
+    /// Under which its worker may use what it remembers of the state of its lanes.
+    state_token: OnceLock<Bytes>,
     pub(crate) sides: Arc<dyn SideStore>,
+    /// The values of large groups.
+    pub(crate) groups: GroupStore,
     /// State of the bundle's keys; taken when the bundle ends.
     pub(crate) state: Mutex<Option<Box<dyn StateView>>>,
     pub(crate) reporter: Reporter,
@@ -62,6 +77,8 @@ pub(crate) struct BundleRun {
     live: AtomicBool,
     /// `None` when the bundle has ended.
     open: Mutex<Option<Open>>,
+    /// Told of each message about the bundle, and of its end.
+    heard: Arc<Notify>,
 }
 
 /// What a bundle has gathered so far.
@@ -69,7 +86,7 @@ pub(crate) struct BundleRun {
 pub(crate) struct Open {
     pub(crate) out: LaneWriter,
     /// The beginning of an element whose end has not arrived.
-    carry: BTreeMap<OutputId, Vec<u8>>,
+    carry: BTreeMap<OutputId, Carry>,
     awaited: BTreeSet<Terminator>,
     response: Option<fnpb::ProcessBundleResponse>,
     pub(crate) input: InputLedger,
@@ -112,7 +129,10 @@ impl BundleRun {
         Arc::new(Self {
             instruction,
             bundle: draft.id,
+            lanes: draft.lanes,
+            state_token: OnceLock::new(),
             sides: io.sides,
+            groups: io.groups,
             state: Mutex::new(Some(io.state)),
             reporter: reporter.clone(),
             meter: io.meter,
@@ -125,6 +145,7 @@ impl BundleRun {
             input_end: AtomicU64::new(open.input.end()),
             live: AtomicBool::new(true),
             open: Mutex::new(Some(open)),
+            heard: Arc::default(),
             stage,
         })
     }
@@ -150,7 +171,19 @@ impl BundleRun {
 
     /// The job's clock: what it was when the bundle began, and the time since.
     pub(crate) fn clock(&self) -> ProcessingTime {
+        if self.stage.clock_stands {
+            return self.began;
+        }
         self.began + Millis(self.started.elapsed().as_millis() as i64)
+    }
+
+    /// From an instant of the worker's clock, which is the real one, to the same of the job's.
+    fn on_job_clock(&self, at: i64) -> i64 {
+        if !self.stage.clock_stands {
+            return at;
+        }
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        self.began.0.saturating_add(at.saturating_sub(real))
     }
 
     /// Names the worker that it runs in; the first stays.
@@ -164,11 +197,23 @@ impl BundleRun {
         self.worker.get()?.upgrade()
     }
 
-    /// The request that begins it.
-    pub(crate) fn request(&self) -> fnpb::InstructionRequest {
+    /// The worker may use what it remembers of user state under this token; the first stays.
+    pub(crate) fn may_remember(&self, worker: &WorkerId, token: TokenNumber) {
+        let token = format!("{}-{worker}-{}", self.stage.proto.id, token.0);
+        // A bundle is given to one worker only.
+        let _ = self.state_token.set(token.into());
+    }
+
+    /// The request that begins it, with all of its elements and timers if they are so few.
+    pub(crate) fn request(&self, elements: Option<fnpb::Elements>) -> fnpb::InstructionRequest {
+        let state_token = self.state_token.get().map(|token| CacheToken {
+            token: token.clone(),
+            r#type: Some(cache_token::Type::UserState(cache_token::UserState {})),
+        });
         let request = fnpb::ProcessBundleRequest {
             process_bundle_descriptor_id: self.stage.proto.id.clone(),
-            cache_tokens: self.stage.cache_tokens.clone(),
+            cache_tokens: self.stage.cache_tokens.iter().cloned().chain(state_token).collect(),
+            elements,
             ..fnpb::ProcessBundleRequest::default()
         };
         fnpb::InstructionRequest {
@@ -196,7 +241,12 @@ impl BundleRun {
             return;
         };
         let embedded = answer.elements.take().unwrap_or_default();
-        self.while_open(|open| open.response = Some(answer));
+        let before = self.while_open(|open| open.response.replace(answer));
+        if let Some(Some(_)) = before {
+            let text = format!("the worker answered the request for a bundle of `{}` twice", self.stage.name);
+            self.fail(Failure::Garbage(text));
+            return;
+        }
         embedded.timers.iter().for_each(|timers| self.take_timers(timers));
         embedded.data.iter().for_each(|data| self.take_data(data));
         self.try_finish();
@@ -209,8 +259,35 @@ impl BundleRun {
         }
     }
 
+    /// Fails the bundle if the rest of it does not come, once its worker has answered.
+    pub(crate) fn await_rest(self: &Arc<Self>) {
+        let Some((runtime, patience)) = self.pool.upgrade().and_then(|pool| pool.rest_timeout()) else { return };
+        if !self.is_live() {
+            return;
+        }
+        let run = Arc::downgrade(self);
+        let heard = self.heard.clone();
+        runtime.spawn(async move {
+            while tokio::time::timeout(patience, heard.notified()).await.is_ok() {
+                if !run.upgrade().is_some_and(|run| run.is_live()) {
+                    return;
+                }
+            }
+            if let Some(run) = run.upgrade() {
+                let missing = run.while_open(|open| open.missing()).unwrap_or_default();
+                run.fail(Failure::Garbage(format!(
+                    "a worker answered that a bundle of `{}` is done and sent nothing more for {} seconds, though these \
+                     have not come: {missing}; its SDK must end each of its streams with `is_last`",
+                    run.stage.name,
+                    patience.as_secs_f32(),
+                )));
+            }
+        });
+    }
+
     /// Elements of one sink.
     pub(crate) fn take_data(&self, data: &fnpb::elements::Data) {
+        self.heard.notify_one();
         let Some(output) = self.stage.sinks.get(&data.transform_id).copied() else {
             self.fail(Failure::Garbage(format!(
                 "the worker sent elements of `{}`, which is no output of stage `{}`",
@@ -218,13 +295,13 @@ impl BundleRun {
             )));
             return;
         };
+        let terminator = Terminator::Sink(data.transform_id.clone());
         let write = |open: &mut Open| {
-            open.write(output, &data.data)?;
-            if data.is_last {
-                open.finish_output(output)?;
-                open.awaited.remove(&Terminator::Sink(data.transform_id.clone()));
+            if !open.is_awaited(&terminator, data.is_last) {
+                return Err(format!("elements of `{}`, {AFTER_THE_END}", data.transform_id));
             }
-            Ok::<_, WriteError>(())
+            open.write(output, &data.data).map_err(|error| error.to_string())?;
+            if data.is_last { open.finish_output(output).map_err(|error| error.to_string()) } else { Ok(()) }
         };
         let written = self.while_open(|open| self.meter.work(Work::Partition, || write(open)));
         match written {
@@ -236,35 +313,50 @@ impl BundleRun {
 
     /// Timers of one family.
     pub(crate) fn take_timers(&self, timers: &fnpb::elements::Timers) {
+        self.heard.notify_one();
         if let Err(why) = self.meter.work(Work::State, || self.set_timers(timers)) {
             let name = self.stage.unique_name(&timers.transform_id).unwrap_or(&timers.transform_id);
-            let family = &timers.timer_family_id;
-            self.fail(Failure::Garbage(format!("transform `{name}` set a timer of family `{family}`: {why}")));
+            let (family, stage) = (&timers.timer_family_id, &self.stage.name);
+            self.fail(Failure::Garbage(format!(
+                "transform `{name}` in stage `{stage}` set a timer of family `{family}`: {why}"
+            )));
             return;
         }
         if timers.is_last {
-            let terminator = Terminator::Timers(timers.transform_id.clone(), timers.timer_family_id.clone());
-            self.while_open(|open| open.awaited.remove(&terminator));
             self.try_finish();
         }
     }
 
     fn set_timers(&self, timers: &fnpb::elements::Timers) -> Result<(), String> {
-        if timers.timers.is_empty() {
-            return Ok(());
-        }
         let of_stage = self.stage.timers.as_ref().ok_or("no transform of this stage declares timers")?;
-        for setting in of_stage.read(timers, self.watermark).map_err(|fault| fault.to_string())? {
+        let settings = of_stage.read(timers, self.watermark).map_err(|fault| fault.to_string())?;
+        let terminator = Terminator::Timers(timers.transform_id.clone(), timers.timer_family_id.clone());
+        match self.while_open(|open| open.awaited.contains(&terminator)) {
+            // It has ended: what comes late is dropped.
+            None => return Ok(()),
+            Some(false) => return Err(AFTER_THE_END.to_owned()),
+            Some(true) => {}
+        }
+        for setting in settings {
             let timer = match setting {
-                Setting::Set(timer) => timer,
-                Setting::Dropped(timer) => {
-                    self.stage.tell_dropped_timer(&self.reporter, &timer);
+                Setting::Set(mut timer) => {
+                    if timer.domain == TimerDomain::ProcessingTime {
+                        timer.fire_at = timer.fire_at.map(|at| self.on_job_clock(at));
+                    }
+                    timer
+                }
+                Setting::Early(timer) | Setting::Dropped(timer) => {
+                    self.stage.tell_changed_timer(&self.reporter, &timer);
                     timer
                 }
             };
             if let Some(state) = &mut *lock(&self.state) {
                 state.set_timer(timer).map_err(|error| error.to_string())?;
             }
+        }
+        // Behind its timers, for the bundle may be whole with it.
+        if timers.is_last {
+            self.while_open(|open| open.awaited.remove(&terminator));
         }
         Ok(())
     }
@@ -331,7 +423,10 @@ impl BundleRun {
                 }
                 Event::BundleFinished { bundle: self.bundle, result }
             }
-            Err(why) => Event::BundleFailed { bundle: self.bundle, why },
+            Err(why) => {
+                self.unremember();
+                Event::BundleFailed { bundle: self.bundle, why }
+            }
         };
         self.leave(event);
     }
@@ -370,10 +465,19 @@ impl BundleRun {
         self.live.store(false, Ordering::Relaxed);
         drop(open);
         drop(lock(&self.state).take());
+        self.unremember();
         self.leave(Event::BundleFailed { bundle: self.bundle, why });
     }
 
+    /// What the worker remembers of this bundle never came to be.
+    fn unremember(&self) {
+        if let (true, Some(pool), Some(worker)) = (self.stage.stateful, self.pool.upgrade(), self.worker()) {
+            pool.bundle_failed(self.stage.stage, &worker);
+        }
+    }
+
     fn leave(&self, event: Event) {
+        self.heard.notify_one();
         drop(self.take_input());
         // The slot is free before the engine hears of it, and may fill it.
         if let Some(worker) = self.worker() {
@@ -384,25 +488,61 @@ impl BundleRun {
 }
 
 impl Open {
+    /// What has not come yet, in words.
+    fn missing(&self) -> String {
+        let ends = self.awaited.iter().map(|terminator| match terminator {
+            Terminator::Sink(sink) => format!("the end of output `{sink}`"),
+            Terminator::Timers(transform, family) => format!("the end of timers `{family}` of `{transform}`"),
+        });
+        let splits = (self.splits_awaited > 0).then(|| "the answer to a split".to_owned());
+        let missing: Vec<_> = ends.chain(splits).collect();
+        if missing.is_empty() { "what its metrics mean".to_owned() } else { missing.join(", ") }
+    }
+
+    /// Whether more may still come from there; from now on nothing may if this `is_last`.
+    fn is_awaited(&mut self, terminator: &Terminator, is_last: bool) -> bool {
+        if is_last { self.awaited.remove(terminator) } else { self.awaited.contains(terminator) }
+    }
+
     fn write(&mut self, output: OutputId, bytes: &[u8]) -> Result<(), WriteError> {
         let carry = self.carry.entry(output).or_default();
-        if carry.is_empty() {
+        if carry.bytes.is_empty() {
             let taken = self.out.write_prefix(output, bytes)?;
-            carry.extend_from_slice(&bytes[taken..]);
+            carry.keep(&bytes[taken..]);
             return Ok(());
         }
-        carry.extend_from_slice(bytes);
-        let taken = self.out.write_prefix(output, carry)?;
-        carry.drain(..taken);
-        if carry.len() > CARRY_BYTES_MAX { self.finish_output(output) } else { Ok(()) }
+        carry.bytes.extend_from_slice(bytes);
+        if carry.bytes.len() < carry.read_again_at {
+            return Ok(());
+        }
+        let taken = self.out.write_prefix(output, &carry.bytes)?;
+        carry.bytes.drain(..taken);
+        carry.read_again_at = carry.bytes.len().saturating_mul(2);
+        if carry.bytes.len() > CARRY_BYTES_MAX { self.finish_output(output) } else { Ok(()) }
     }
 
     /// Nothing more comes for an output, so that no element may be without its end.
     fn finish_output(&mut self, output: OutputId) -> Result<(), WriteError> {
         match self.carry.remove(&output) {
-            Some(rest) if !rest.is_empty() => self.out.write_frame(output, &rest),
+            Some(rest) if !rest.bytes.is_empty() => self.out.write_frame(output, &rest.bytes),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Bytes of an element that come in several messages.
+#[derive(Debug, Default)]
+struct Carry {
+    bytes: Vec<u8>,
+    /// They are looked at again when there are this many: twice as many as the last time, so that an element that comes
+    /// byte by byte costs no more than a few looks at each byte.
+    read_again_at: usize,
+}
+
+impl Carry {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.read_again_at = bytes.len().saturating_mul(2);
     }
 }
 

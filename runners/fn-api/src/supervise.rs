@@ -8,7 +8,6 @@
 //! A worker that was added to those of the environment is not started again, and the job goes on without it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use purlin_backend::{Importance, JobMessage, Reporter};
 use tokio::sync::watch;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
 use crate::hub::Tending;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::worker::{Phase, Worker};
 
@@ -89,7 +89,7 @@ async fn live(
     };
     let mut phase = worker.phase();
     tokio::select! {
-        () = stopped.cancelled() => return stop(worker, launched, limits.stop_timeout).await,
+        () = stopped.cancelled() => return stop(worker, launched, pool.hub.patience()).await,
         connected = timeout(limits.connect_timeout, connected(&mut phase)) => {
             if connected.is_err() {
                 let words = launched.last_words().await;
@@ -97,14 +97,14 @@ async fn live(
                     "a worker of {} did not connect to {} within {} seconds{words}",
                     place(), pool.job.endpoint, limits.connect_timeout.as_secs_f32(),
                 );
-                stop(worker, launched, limits.stop_timeout).await;
+                stop(worker, launched, pool.hub.patience()).await;
                 return End::Broken(why);
             }
         }
         how = launched.ended() => {
             let words = launched.last_words().await;
             let why = format!("a worker of {} ended before it connected: {how}{words}", place());
-            stop(worker, launched, limits.stop_timeout).await;
+            stop(worker, launched, pool.hub.patience()).await;
             return End::Broken(why);
         }
     }
@@ -114,16 +114,16 @@ async fn live(
                 // The job goes on, and somebody else must take over what it works on.
                 worker.fail_bundles(&format!("worker `{}` was let go", worker.id));
             }
-            return stop(worker, launched, limits.stop_timeout).await;
+            return stop(worker, launched, pool.hub.patience()).await;
         }
         why = lost(&mut phase) => why,
         _ = launched.ended() => "its process ended".to_owned(),
     };
     worker.lose_now(&why);
-    let words = launched.post_mortem(limits.stop_timeout).await;
+    let words = launched.post_mortem(pool.hub.patience()).await;
     let why = format!("a worker of {} was lost: {why}{words}", place());
     worker.fail_bundles(&why);
-    stop(worker, launched, limits.stop_timeout).await;
+    stop(worker, launched, pool.hub.patience()).await;
     End::Lost(why)
 }
 
@@ -147,8 +147,8 @@ async fn launch(
         launched = &mut launching => return Some(launched),
         () = stopped.cancelled() => {}
     }
-    if let Ok(Ok(launched)) = timeout(limits.stop_timeout, launching).await {
-        stop(worker, launched, limits.stop_timeout).await;
+    if let Some(Ok(launched)) = pool.hub.patience().with(launching).await {
+        stop(worker, launched, pool.hub.patience()).await;
     }
     None
 }
@@ -167,11 +167,14 @@ async fn lost(phase: &mut watch::Receiver<Phase>) -> String {
     }
 }
 
-async fn stop(worker: &Arc<Worker>, launched: Box<dyn LaunchedWorker>, patience: Duration) -> End {
-    if timeout(patience, worker.finalized()).await.is_err() {
+async fn stop(worker: &Arc<Worker>, launched: Box<dyn LaunchedWorker>, patience: Patience) -> End {
+    if patience.with(worker.finalized()).await.is_none() {
         tracing::warn!(worker = %worker.id, "a worker did not finalize its bundles in time");
     }
     let leaving = worker.clone();
-    launched.stop(patience, Box::new(move || leaving.close_control())).await;
+    launched.stop(patience.clone(), Box::new(move || leaving.close_control())).await;
+    if patience.with(worker.left()).await.is_none() {
+        tracing::debug!(worker = %worker.id, "a worker does not leave");
+    }
     End::Stopped
 }

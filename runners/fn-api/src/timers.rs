@@ -64,7 +64,9 @@ pub(crate) enum TimerFault {
 pub(crate) enum Setting {
     /// It is set, moved or cleared.
     Set(Timer),
-    /// It would fire when its window is gone, or never: it is cleared instead.
+    /// It would fire when its window is gone: it fires with the window's end instead.
+    Early(Timer),
+    /// Its window is gone already, or it would never fire: it is cleared instead.
     Dropped(Timer),
 }
 
@@ -126,6 +128,41 @@ impl StageTimers {
         }
     }
 
+    /// The last instant at which a timer of a window may fire. Python means the instant behind a window's last by its
+    /// end, and sets timers for it that are to fire with the window; its own `GroupIntoBatches` does.
+    fn last_firing(&self, window: &BoundedWindow) -> EventTime {
+        self.expiry(window) + Millis(1)
+    }
+
+    /// What becomes of a timer, by the rules of its time domain.
+    fn settle(&self, timer: Timer, window: &BoundedWindow, watermark: EventTime) -> Setting {
+        let Some(fire) = timer.fire_at else { return Setting::Set(timer) };
+        let never = match timer.domain {
+            // It is set as the last things of its window happen, and would go on for ever if it sets itself again.
+            TimerDomain::EventTime => fire > self.last_firing(window).millis() && watermark > self.expiry(window),
+            // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
+            // for ever.
+            TimerDomain::ProcessingTime => watermark == EventTime::MAX,
+        };
+        if never {
+            return Setting::Dropped(Timer { fire_at: None, ..timer });
+        }
+        match timer.domain {
+            TimerDomain::ProcessingTime => Setting::Set(timer),
+            TimerDomain::EventTime => {
+                // What it emits belongs to its window, so that it holds back those who wait for the window's end.
+                let hold =
+                    if timer.hold.millis() == fire { timer.hold.min(window.max_timestamp()) } else { timer.hold };
+                let last = self.last_firing(window).millis();
+                if fire > last {
+                    Setting::Early(Timer { fire_at: Some(last), hold, ..timer })
+                } else {
+                    Setting::Set(Timer { hold, ..timer })
+                }
+            }
+        }
+    }
+
     /// Reads what a worker set in a bundle that was handed out at this watermark.
     pub(crate) fn read(
         &self,
@@ -156,6 +193,10 @@ impl StageTimers {
         let tag = length.and_then(|length| rest.split_at_checked(length)).ok_or(TimerFault::Malformed("tag"))?;
         *rest = tag.1;
         let count = take::<4>(rest, "windows").map(i32::from_be_bytes)?;
+        // A timer in no window would be one that nobody sets.
+        if count < 1 {
+            return Err(TimerFault::Malformed("count of windows"));
+        }
         let mut windows = Vec::new();
         for _ in 0..count {
             let from = *rest;
@@ -196,13 +237,7 @@ impl StageTimers {
                 hold,
                 pane,
             };
-            let gone = fire_at.is_some_and(|fire| match family.domain {
-                TimerDomain::EventTime => fire > self.expiry(&window).millis(),
-                // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
-                // for ever.
-                TimerDomain::ProcessingTime => watermark == EventTime::MAX,
-            });
-            settings.push(if gone { Setting::Dropped(Timer { fire_at: None, ..timer }) } else { Setting::Set(timer) });
+            settings.push(self.settle(timer, &window, watermark));
         }
         Ok(())
     }
@@ -349,7 +384,17 @@ mod tests {
     }
 
     #[test]
-    fn what_would_never_fire_is_dropped() {
+    fn a_timer_stands_in_one_window_at_least() {
+        let timers = timers(WindowCoder::Global);
+        for count in [0_i32, -1, i32::MIN, 2, i32::MAX] {
+            let bytes = [&[1, b'k', 0][..], &count.to_be_bytes(), &[1]].concat();
+            let read = timers.read(&message("event", &bytes), EventTime::MIN);
+            assert_eq!(read, Err(TimerFault::Malformed("count of windows")), "{count}");
+        }
+    }
+
+    #[test]
+    fn timers_fire_with_their_window_at_the_latest() {
         let timers = timers(WindowCoder::Interval);
         let set = |fire: i64| {
             let mut bytes = vec![1, b'k', 0, 0, 0, 0, 1];
@@ -361,14 +406,25 @@ mod tests {
             bytes.push(0x0f);
             bytes
         };
-        let dropped = |family: &str, fire, watermark| {
+        let check = |family: &str, fire, watermark, expected: &str| {
             let settings = timers.read(&message(family, &set(fire)), watermark).unwrap();
-            matches!(settings[..], [Setting::Dropped(_)])
+            let told = match &settings[..] {
+                [Setting::Set(timer)] => format!("at {:?} holds {}", timer.fire_at, timer.hold.millis()),
+                [Setting::Early(timer)] => format!("early, at {:?} holds {}", timer.fire_at, timer.hold.millis()),
+                [Setting::Dropped(timer)] => format!("dropped, {:?}", timer.fire_at),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, expected, "{family} {fire}");
         };
-        assert!(!dropped("event", 14, EventTime::MAX), "the last instant, with its lateness");
-        assert!(dropped("event", 15, EventTime::MIN));
-        assert!(!dropped("clock", 1_000_000, EventTime::MIN));
-        assert!(dropped("clock", 1_000_000, EventTime::MAX));
+        check("event", 5, EventTime::MIN, "at Some(5) holds 5");
+        // The last instant of the window, with its lateness, and what Python calls its end.
+        check("event", 14, EventTime::MAX, "at Some(14) holds 9");
+        check("event", 15, EventTime::MIN, "at Some(15) holds 9");
+        check("event", 15, EventTime::MAX, "at Some(15) holds 9");
+        check("event", 16, EventTime::MIN, "early, at Some(15) holds 9");
+        check("event", 16, EventTime::MAX, "dropped, None");
+        check("clock", 1_000_000, EventTime::MIN, "at Some(1000000) holds 1000000");
+        check("clock", 1_000_000, EventTime::MAX, "dropped, None");
     }
 
     #[test]

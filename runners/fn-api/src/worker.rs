@@ -71,6 +71,8 @@ pub(crate) struct Worker {
     phase: watch::Sender<Phase>,
     /// How many bundles are being finalized.
     finalizing: watch::Sender<usize>,
+    /// How many streams of control and state it has open from its side.
+    streams: watch::Sender<usize>,
     /// Cancelled when nobody uses the worker any more.
     gone: CancellationToken,
 }
@@ -92,6 +94,13 @@ struct Up {
     end: CancellationToken,
 }
 
+/// Where a bundle is told to a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct ToWorker {
+    pub(crate) requests: mpsc::UnboundedSender<fnpb::InstructionRequest>,
+    pub(crate) elements: mpsc::Sender<Outbound>,
+}
+
 /// A control stream that was just opened.
 #[derive(Debug)]
 pub(crate) struct ControlConnection {
@@ -106,6 +115,16 @@ pub(crate) struct DataConnection {
     pub(crate) elements: mpsc::Receiver<Outbound>,
     /// Cancelled when the stream has no use any more.
     pub(crate) end: CancellationToken,
+}
+
+/// A stream that is open from the worker's side.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Arc<Worker>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.send_modify(|streams| *streams -= 1);
+    }
 }
 
 impl Worker {
@@ -125,6 +144,7 @@ impl Worker {
             short_ids: ShortIds::default(),
             phase: watch::Sender::new(Phase::Expected),
             finalizing: watch::Sender::new(0),
+            streams: watch::Sender::new(0),
             gone: CancellationToken::new(),
         });
         hub.expect(&worker);
@@ -184,7 +204,7 @@ impl Worker {
     }
 
     /// The data stream has ended. Bundles that need it are lost; without any, the worker may open another.
-    pub(crate) fn data_ended(&self, number: u64) {
+    pub(crate) fn data_ended(&self, number: u64, why: Option<&str>) {
         {
             let mut link = lock(&self.link);
             if link.number != number {
@@ -198,7 +218,8 @@ impl Worker {
                 return;
             }
         }
-        self.lose(number, "its data stream ended in the middle of a bundle");
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        self.lose(number, &format!("its data stream ended in the middle of a bundle{why}"));
     }
 
     /// The control stream with this number has ended. Its bundles wait for [`fail_bundles`](Self::fail_bundles), so
@@ -217,6 +238,23 @@ impl Worker {
         }
         self.phase.send_replace(Phase::Lost(why.to_owned()));
         self.finalizing.send_replace(0);
+    }
+
+    /// One more stream is open from the worker's side, until the guard is dropped.
+    pub(crate) fn stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.send_modify(|streams| *streams += 1);
+        OpenStream(self.clone())
+    }
+
+    /// Ends when the worker has heard that it is to leave, and has nothing left to do but to tear down: Python ends its
+    /// stream of state right before. At once, if nobody waits for that.
+    pub(crate) async fn left(&self) {
+        if !self.pool.upgrade().is_some_and(|pool| pool.ends_with_client) {
+            return;
+        }
+        let mut streams = self.streams.subscribe();
+        // An error would mean that the sender is gone, which this value owns.
+        let _ = streams.wait_for(|streams| *streams == 0).await;
     }
 
     /// Fails all bundles of a worker that was lost.
@@ -258,17 +296,13 @@ impl Worker {
         lock(&self.bundles).len()
     }
 
-    /// Gives a bundle to the worker: it is registered first, then the worker is told. Returns where its elements go.
-    pub(crate) fn assign(&self, run: &Arc<BundleRun>) -> Result<mpsc::Sender<Outbound>, Failure> {
+    /// Gives a bundle to the worker, which is yet to be told. Returns where that is done.
+    pub(crate) fn assign(&self, run: &Arc<BundleRun>) -> Result<ToWorker, Failure> {
         let link = lock(&self.link);
         let lost = || Failure::WorkerLost(format!("worker `{}` was lost before the bundle began", self.id));
         let up = link.up.as_ref().ok_or_else(lost)?;
         lock(&self.bundles).insert(run.instruction.clone(), run.clone());
-        if up.requests.send(run.request()).is_err() {
-            lock(&self.bundles).remove(&run.instruction);
-            return Err(lost());
-        }
-        Ok(up.elements.clone())
+        Ok(ToWorker { requests: up.requests.clone(), elements: up.elements.clone() })
     }
 
     /// A bundle of this worker has ended.
@@ -302,6 +336,7 @@ impl Worker {
     pub(crate) fn on_response(&self, response: fnpb::InstructionResponse) {
         if let Some(run) = self.bundle(&response.instruction_id) {
             run.on_response(response);
+            run.await_rest();
             return;
         }
         let asked = lock(&self.asked).remove(response.instruction_id.as_str());

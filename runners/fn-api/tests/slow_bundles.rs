@@ -302,6 +302,24 @@ async fn an_element_that_fits_into_no_message_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_message_is_too_large_is_lost_with_that_reason() {
+    let config = FnApiConfig { message_size_max: 1 << 16, ..FnApiConfig::default() };
+    let server = Server::with(config, WorkerLimits::default()).await;
+    let mut pool = WorkerPool::start().await;
+    let mut job = Job::open(&server, external(&pool.endpoint));
+    let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
+    assert_eq!(job.slots().await, 1);
+    job.start(&[kv("a", "1")]);
+    let (instruction, _) = worker.bundle().await;
+    let data = worker.open_data().await;
+    data.send(&instruction, &sink(job.plan.main), vec![7; 1 << 17], false);
+    assert_eq!(job.slots().await, 0);
+    let Failure::WorkerLost(why) = job.failed().await else { panic!("not lost") };
+    assert!(why.contains("too large") && why.contains("--max-message-size"), "{why}");
+    job.end(&server).await;
+}
+
+#[tokio::test]
 async fn a_job_that_is_dropped_lets_its_workers_go() {
     let Scene { server, mut pool, job, mut worker } = Scene::set().await;
     drop(job);

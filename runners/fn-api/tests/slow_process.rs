@@ -117,6 +117,20 @@ async fn a_command_that_never_connects_is_killed_with_its_children() {
     .await;
 }
 
+#[tokio::test]
+async fn in_a_hurry_nobody_waits_for_a_worker_that_takes_its_time() {
+    let server = server(WorkerLimits { stop_timeout: Duration::from_secs(3600), ..WorkerLimits::default() }).await;
+    let boot = script("trap '' TERM; echo $$ $@; while :; do sleep 600; done");
+    let mut job = Job::open(&server, process(boot.command(), &[]));
+    let (id, _) = started(&mut job).await;
+    let mut worker = Harness::connect(&server.endpoint, &id).await;
+    assert_eq!(job.slots().await, 1);
+    job.executor.shutdown();
+    worker.told_to_leave().await;
+    server.hub.hurry().cancel();
+    job.end(&server).await;
+}
+
 fn is_zombie(pid: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Where there is no /proc, a zombie cannot be told from the living.

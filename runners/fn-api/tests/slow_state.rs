@@ -5,8 +5,9 @@
 mod support;
 
 use bytes::Bytes;
-use purlin_engine::data::ElementBatchBuilder;
-use purlin_engine::store::SideStore;
+use purlin_engine::core::lane::Lane;
+use purlin_engine::data::{BatchSlice, ElementBatchBuilder};
+use purlin_engine::store::{BatchPlace, BatchStore, SideStore};
 use purlin_model::time::EventTime;
 use purlin_proto::fn_execution::v1::OrderedListRange;
 use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
@@ -39,8 +40,10 @@ impl Scene {
         let mut batch = ElementBatchBuilder::new();
         elements.iter().for_each(|element| batch.push(&header(), EventTime::MIN, element));
         let batch = batch.finish();
-        job.sides.append(job.plan.list, &batch, 0, batch.len()).unwrap();
-        job.sides.append(job.plan.map, &batch, 0, batch.len()).unwrap();
+        let place = BatchPlace { stage: job.plan.work, lane: Lane::Any, window_max: None };
+        let slice = BatchSlice::whole(job.batches.put(&[place], batch.clone()).unwrap()[0]);
+        job.sides.append(job.plan.list, &batch, &slice).unwrap();
+        job.sides.append(job.plan.map, &batch, &slice).unwrap();
         let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
         assert_eq!(job.slots().await, 1);
         job.start(&[kv("a", "1")]);
@@ -184,15 +187,17 @@ async fn side_inputs_are_read_by_page_and_by_key() {
 }
 
 #[tokio::test]
-async fn what_was_read_of_side_inputs_may_be_kept_for_the_next_bundle() {
+async fn what_was_read_of_side_inputs_and_state_may_be_kept_for_the_next_bundle() {
     let mut scene = Scene::set(&[]).await;
     let tokens = scene.commit().await;
+    // The same worker has the same lanes again.
     assert_eq!(tokens, scene.commit().await);
     let tokens = tokens.iter().map(|token| match &token.r#type {
         Some(cache_token::Type::SideInput(side)) if !token.token.is_empty() => side.side_input_id.as_str(),
+        Some(cache_token::Type::UserState(_)) if !token.token.is_empty() => "state",
         other => panic!("{other:?}"),
     });
-    assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map"]);
+    assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map", "state"]);
     scene.job.end(&scene.server).await;
 }
 
@@ -248,7 +253,8 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
     check(pairs("map"), append(b"x"), "multimap_entries_user_state cannot be appended to").await;
     check(pairs("bag"), get(b""), "`bag` is not declared as a map").await;
-    check(Type::Runner(Runner::default()), get(b""), "kind runner").await;
+    check(Type::Runner(Runner::default()), get(b""), "the token of a group of 0 bytes").await;
+    check(Type::Runner(Runner::default()), append(b"x"), "runner cannot be appended to").await;
     check(ordered(None), append(b"\x05\x02a"), "an entry of an ordered list cannot be read").await;
     let stranger = BagUserState { transform_id: "stranger".to_owned(), ..Default::default() };
     check(Type::BagUserState(stranger), get(b""), "no transform `stranger`").await;

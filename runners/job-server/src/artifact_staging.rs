@@ -42,6 +42,9 @@ use crate::status::refusal;
 /// The kinds of artifact that can be fetched; clients are asked to turn others into these.
 const FETCHABLE: [&str; 3] = [types::FILE, types::URL, types::EMBEDDED];
 
+/// How many files an environment may have; SDKs bring a handful, or one for each jar of a class path.
+const ARTIFACTS_MAX: usize = 10_000;
+
 /// The service, on the state of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct StagingApi(pub(crate) Arc<Shared>);
@@ -153,7 +156,13 @@ async fn stage(shared: &Shared, client: &mut Client) -> Result<(), StagingError>
     let mut staged = StagedArtifacts::new();
     for (environment, dependencies) in &preparation.dependencies {
         let mut artifacts = Vec::new();
-        for artifact in resolve(client, dependencies).await? {
+        let resolved = resolve(client, dependencies).await?;
+        if resolved.len() > ARTIFACTS_MAX {
+            let count = resolved.len();
+            let what = format!("environment `{environment}` has {count} artifacts, and {ARTIFACTS_MAX} are the most");
+            return Err(StagingError::Protocol { what });
+        }
+        for artifact in resolved {
             let lease = fetch(&shared.artifacts, client, environment, &artifact).await?;
             artifacts.push(StagedArtifact { lease, role_urn: artifact.role_urn, role_payload: artifact.role_payload });
         }

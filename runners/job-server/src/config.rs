@@ -6,6 +6,7 @@ use std::sync::Arc;
 use purlin_backend::Registry;
 use purlin_fn_api::{DOCKER, MorePython};
 use purlin_proto::job_management::v1 as jobpb;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tokio::sync::mpsc;
 
 use crate::job::Job;
@@ -24,7 +25,7 @@ pub struct ServerConfig {
     pub runner: String,
     /// How many workers each environment of a job gets at most, and how many data threads all jobs share.
     pub workers_max: usize,
-    /// How much memory the data of all jobs may take. It bounds nothing yet.
+    /// How much memory this process may take for all jobs together. Data beyond that goes to disk.
     pub memory_budget: MemoryBudget,
     /// How large a message may be, on every service.
     pub message_size_max: usize,
@@ -65,7 +66,7 @@ impl ServerConfig {
     }
 }
 
-/// How much memory the data of all jobs may take.
+/// How much memory all jobs may take together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryBudget {
     /// So many bytes.
@@ -80,7 +81,25 @@ impl Default for MemoryBudget {
     }
 }
 
-/// Where the files that pipelines bring along are kept.
+impl MemoryBudget {
+    /// The budget on this machine.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => memory_of_machine() / 100 * u64::from(percent),
+        }
+    }
+}
+
+/// Of the machine, or of the container if it may have less.
+fn memory_of_machine() -> u64 {
+    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(memory);
+    let container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    system.total_memory().min(container)
+}
+
+/// Where the files that pipelines bring along are kept, and data that does not fit into memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArtifactPlace {
     /// In this process.
@@ -105,6 +124,8 @@ pub enum Mode {
 pub struct Limits {
     /// Preparations that nobody has run.
     pub preparations_max: usize,
+    /// The size of the pipelines of preparations that nobody has run.
+    pub preparations_bytes_max: usize,
     /// Jobs that have ended.
     pub finished_jobs_max: usize,
     /// The size of the pipelines of jobs that have ended.
@@ -115,7 +136,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { preparations_max: 100, finished_jobs_max: 200, finished_bytes_max: 256 << 20, log: LogLimits::default() }
+        Self {
+            preparations_max: 100,
+            preparations_bytes_max: 1 << 30,
+            finished_jobs_max: 200,
+            finished_bytes_max: 256 << 20,
+            log: LogLimits::default(),
+        }
     }
 }
 

@@ -7,9 +7,8 @@
 //! ```
 //! Does not know gRPC, nor who else is running.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use prost::Message;
 use purlin_backend::driver::{JobControl, JobMetrics, StageProgress};
 use purlin_backend::profile::JobProfile;
 use purlin_backend::{Importance, JobMessage};
@@ -32,6 +31,8 @@ pub struct Job {
     options: prost_types::Struct,
     bytes: usize,
     log: Arc<JobLog>,
+    /// Why somebody has asked that it end; the first reason stays.
+    cancelled_because: OnceLock<String>,
     part: Mutex<Part>,
 }
 
@@ -57,10 +58,11 @@ impl Job {
             name: preparation.name.clone(),
             runner: preparation.runner,
             preparation: preparation.id.clone(),
-            bytes: preparation.pipeline.encoded_len(),
+            bytes: preparation.bytes,
             pipeline: preparation.pipeline.clone(),
             options: preparation.options.clone(),
             log: Arc::new(JobLog::new(limits, preparation.time)),
+            cancelled_because: OnceLock::new(),
             part: Mutex::new(Part::Starting { cancelled: false }),
         }
     }
@@ -140,6 +142,8 @@ impl Job {
     /// Ends it, unless it has ended, and tells its user why. Returns the state that it is in then.
     pub fn cancel(&self, why: &str) -> JobState {
         let message = JobMessage::now(Importance::Basic, format!("job {} is being cancelled: {why}", self.id));
+        // It stands there before anybody can see that the job is being cancelled.
+        self.cancelled_because.get_or_init(|| why.to_owned());
         if self.log.enter(JobState::Cancelling) {
             self.log.message(message);
         }
@@ -155,6 +159,14 @@ impl Job {
             control.cancel();
         }
         self.state()
+    }
+
+    /// It has ended because it was asked to.
+    pub(crate) fn cancelled(&self) {
+        // A driver cancels only a job that was asked to end, and asking is what CANCELLING says.
+        self.log.enter(JobState::Cancelling);
+        let why = self.cancelled_because.get().map_or("nobody has said why", String::as_str);
+        self.log.cancel(format!("job {} was cancelled: {why}", self.id));
     }
 
     /// A driver runs it now.

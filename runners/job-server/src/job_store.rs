@@ -68,6 +68,7 @@ pub(crate) struct JobStore {
 struct Inner {
     minted: u64,
     preparations: BTreeMap<PreparationId, Arc<Preparation>>,
+    preparations_bytes: usize,
     /// The preparations that were never run, oldest first; may still name some that were.
     waiting: VecDeque<PreparationId>,
     jobs: BTreeMap<JobId, Arc<Job>>,
@@ -115,10 +116,17 @@ impl JobStore {
             return Err(StoreError::Stopping);
         }
         inner.waiting.push_back(preparation.id.clone());
+        inner.preparations_bytes += preparation.bytes;
         inner.preparations.insert(preparation.id.clone(), Arc::new(preparation));
-        while inner.preparations.len() > self.limits.preparations_max.max(1) {
+        while inner.preparations.len() > 1
+            && (inner.preparations.len() > self.limits.preparations_max
+                || inner.preparations_bytes > self.limits.preparations_bytes_max)
+        {
             let Some(oldest) = inner.waiting.pop_front() else { break };
-            forgotten.extend(inner.preparations.remove(&oldest));
+            if let Some(oldest) = inner.preparations.remove(&oldest) {
+                inner.preparations_bytes -= oldest.bytes;
+                forgotten.push(oldest);
+            }
         }
         drop(inner);
         // Artifacts that only these needed are removed here, outside the lock.
@@ -151,6 +159,7 @@ impl JobStore {
         }
         let (translated, staged) = preparation.take().ok_or_else(|| inner.no_preparation(id))?;
         inner.preparations.remove(id);
+        inner.preparations_bytes -= preparation.bytes;
         inner.waiting.retain(|waiting| waiting.as_str() != id);
         inner.minted += 1;
         let job_id = JobId::new(format!("job-{}-{}", self.epoch, inner.minted));

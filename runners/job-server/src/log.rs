@@ -137,12 +137,21 @@ impl JobLog {
     }
 
     /// Fails with this reason: the one error message of the job, right before its last state.
-    pub(crate) fn fail(&self, mut reason: String) {
+    pub(crate) fn fail(&self, reason: String) {
+        self.end(JobState::Failed, reason);
+    }
+
+    /// Ends as cancelled for this reason, which SDKs tell as they tell that of a failure: they raise in both cases.
+    pub(crate) fn cancel(&self, reason: String) {
+        self.end(JobState::Cancelled, reason);
+    }
+
+    fn end(&self, state: JobState, mut reason: String) {
         shorten(&mut reason, self.limits.message_length_max);
         self.change(|inner| {
-            if inner.state.may_become(JobState::Failed) {
+            if inner.state.may_become(state) {
                 inner.push_message(JobMessage::now(Importance::Error, reason), self.limits);
-                inner.push_state(JobState::Failed);
+                inner.push_state(state);
             }
         });
     }
@@ -260,6 +269,16 @@ mod tests {
             read(&log),
             ["Stopped", "Starting", "Warning from a worker", "Running", "Error the reason", "Failed"]
         );
+    }
+
+    #[test]
+    fn who_cancels_a_job_is_told_right_before_its_end() {
+        let log = log();
+        log.enter(JobState::Starting);
+        log.enter(JobState::Cancelling);
+        log.cancel("somebody wanted it".to_owned());
+        log.cancel("another".to_owned());
+        assert_eq!(read(&log), ["Stopped", "Starting", "Cancelling", "Error somebody wanted it", "Cancelled"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use prost::Message;
 use purlin_backend::Importance;
 use purlin_model::ids::EnvironmentId;
 use purlin_proto::pipeline::v1 as pb;
@@ -70,6 +71,8 @@ pub(crate) struct Preparation {
     pub(crate) notes: Vec<(Importance, String)>,
     /// What its environments ask to be staged; those that ask for nothing are left out.
     pub(crate) dependencies: BTreeMap<EnvironmentId, Vec<pb::ArtifactInformation>>,
+    /// The size of the pipeline as it was submitted.
+    pub(crate) bytes: usize,
     parts: Mutex<Parts>,
 }
 
@@ -92,7 +95,8 @@ impl Preparation {
         let Checked { runner, job, pipeline, .. } = checked;
         let staged = dependencies.is_empty().then(StagedArtifacts::new);
         let parts = Mutex::new(Parts { job: Some(job), staged });
-        Self { id, name, time: SystemTime::now(), pipeline, options, runner, notes, dependencies, parts }
+        let bytes = pipeline.encoded_len();
+        Self { id, name, time: SystemTime::now(), pipeline, options, runner, notes, dependencies, bytes, parts }
     }
 
     /// Takes what was staged. A client that stages again replaces what it staged before.

@@ -5,7 +5,7 @@
 //!                 └─ all problems, at once ─► INVALID_ARGUMENT | UNIMPLEMENTED
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::Message;
@@ -93,7 +93,7 @@ fn dependencies(job: &Job) -> BTreeMap<EnvironmentId, Vec<pb::ArtifactInformatio
     let mut all = BTreeMap::new();
     for environment in &job.plan.environments {
         let mut dependencies = Vec::new();
-        collect(&environment.proto, ANYOF_DEPTH_MAX, &mut dependencies);
+        collect(&environment.proto, ANYOF_DEPTH_MAX, &mut BTreeSet::new(), &mut dependencies);
         if !dependencies.is_empty() {
             all.insert(environment.id.clone(), dependencies);
         }
@@ -102,9 +102,14 @@ fn dependencies(job: &Job) -> BTreeMap<EnvironmentId, Vec<pb::ArtifactInformatio
 }
 
 /// The dependencies of an environment and of all its alternatives, each once.
-fn collect(environment: &pb::Environment, depth: usize, dependencies: &mut Vec<pb::ArtifactInformation>) {
+fn collect(
+    environment: &pb::Environment,
+    depth: usize,
+    seen: &mut BTreeSet<Vec<u8>>,
+    dependencies: &mut Vec<pb::ArtifactInformation>,
+) {
     for dependency in &environment.dependencies {
-        if !dependencies.contains(dependency) {
+        if seen.insert(dependency.encode_to_vec()) {
             dependencies.push(dependency.clone());
         }
     }
@@ -113,7 +118,7 @@ fn collect(environment: &pb::Environment, depth: usize, dependencies: &mut Vec<p
         && let Ok(alternatives) = pb::AnyOfEnvironmentPayload::decode(environment.payload.clone())
     {
         for alternative in &alternatives.environments {
-            collect(alternative, depth - 1, dependencies);
+            collect(alternative, depth - 1, seen, dependencies);
         }
     }
 }

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use purlin_backend::driver::{self, JobEvent, JobRuntime};
 use purlin_backend::{BundleExecutor, Job as Translated, JobMessage};
 use purlin_engine::core::action::Outcome;
-use purlin_fn_api::{FnApiError, FnApiJob, staged_artifact};
+use purlin_fn_api::{FnApiError, FnApiJob, scripted_input, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -98,9 +97,8 @@ fn start(
         schedule: translated.schedule,
         config: translated.config,
         executors,
-        batches: Arc::new(MemoryBatchStore::new()),
-        sides: Arc::new(MemorySideStore::new(graph.clone())),
-        state: Arc::new(MemoryStateStore::new()),
+        stores: shared.storage.job(&graph),
+        script: scripted_input(&translated.plan),
         threads: shared.threads.clone(),
         graph,
     });
@@ -133,11 +131,7 @@ async fn follow(
         Outcome::Done => {
             job.log().enter(JobState::Done);
         }
-        Outcome::Cancelled => {
-            // The driver cancels only a job that was asked to, and asking is what CANCELLING says.
-            job.log().enter(JobState::Cancelling);
-            job.log().enter(JobState::Cancelled);
-        }
+        Outcome::Cancelled => job.cancelled(),
         Outcome::Failed(reason) => job.log().fail(reason),
         Outcome::Stuck(explanation) => job.log().fail(format!(
             "job {} cannot go on and nothing is expected to change that, which is a bug in Purlin; please report \

@@ -3,7 +3,7 @@
 //! ```text
 //!   127.0.0.1:port, [::1]:port ─► Job API, artifact staging, Fn API, inspection, health, reflection
 //!
-//!   shutdown: no new jobs ─► cancel all ─► wait for their clean-up ─► end the connections
+//!   shutdown: no new jobs ─► cancel all ─► wait for their clean-up, and their workers' ─► end the connections
 //! ```
 //! It listens on loopback only, for it has neither encryption nor passwords.
 
@@ -15,6 +15,7 @@ use purlin_fn_api::{FnApi, FnApiConfig};
 use purlin_proto::inspect::inspect_server::InspectServer;
 use purlin_proto::job_management::v1::artifact_staging_service_server::ArtifactStagingServiceServer;
 use purlin_proto::job_management::v1::job_service_server::JobServiceServer;
+use purlin_store::{BudgetTooSmall, MemoryBroker, SpillFolder, SpillFolderError, Storage};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,12 @@ const STREAM_WINDOW: u32 = 8 << 20;
 /// What all streams of a connection may have under way.
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
+/// What the program takes before any job.
+const PROGRAM_BYTES: u64 = 24 << 20;
+
+/// What each worker's messages take, on their way in and out, windows included.
+const WORKER_BYTES: u64 = 16 << 20;
+
 /// How long open calls of clients may hold up the end of a server whose jobs have all ended.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -49,6 +56,12 @@ pub enum ServerError {
     /// It can keep files nowhere.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// It has nowhere to put data that does not fit into memory.
+    #[error(transparent)]
+    Spill(#[from] SpillFolderError),
+    /// It may not have enough memory.
+    #[error(transparent)]
+    Budget(#[from] BudgetTooSmall),
     /// Its default runner does not exist.
     #[error(transparent)]
     Runner(#[from] UnknownRunner),
@@ -84,6 +97,17 @@ impl Server {
             ArtifactPlace::Temporary => Arc::new(FolderArtifacts::temporary()?),
             ArtifactPlace::Folder(folder) => Arc::new(FolderArtifacts::open(folder)?),
         };
+        let broker = MemoryBroker::new(config.memory_budget.bytes(), &fixed_costs(config.workers_max))?;
+        let folder = match &config.artifacts {
+            ArtifactPlace::Memory | ArtifactPlace::Temporary => SpillFolder::temporary()?,
+            ArtifactPlace::Folder(folder) => SpillFolder::open(folder)?,
+        };
+        tracing::info!(
+            data_mib = broker.budget() >> 20,
+            folder = %folder.path().display(),
+            "data is kept in memory up to this much, and goes to this folder beyond"
+        );
+        let storage = Storage::new(broker, folder);
         let listener = Loopback::bind(config.port).await?;
         let port = listener.port();
         let threads = rayon::ThreadPoolBuilder::new()
@@ -103,6 +127,7 @@ impl Server {
             store: JobStore::new(config.limits),
             artifacts: Artifacts::new(artifacts),
             fn_api,
+            storage,
             threads: Arc::new(threads),
             stopping: CancellationToken::new(),
             endpoint,
@@ -148,11 +173,18 @@ impl Server {
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
+    /// Cancel it when the server shall end at once: workers get no time to leave by themselves.
+    pub fn hurry(&self) -> CancellationToken {
+        self.shared.fn_api.hurry()
+    }
+
     /// Ends the server: no new jobs, all jobs cancelled for this reason, all workers let go, all connections ended.
     pub async fn shutdown(self, why: &str) {
         self.shared.store.stop();
         self.cancel_jobs(why);
         self.idle().await;
+        // Workers' processes must not outlive this one, nor what they have in temporary folders.
+        self.shared.fn_api.drained().await;
         self.shared.stopping.cancel();
         self.closing.cancel();
         let mut serving = self.serving;
@@ -164,6 +196,15 @@ impl Server {
             Err(_) => serving.abort(),
         }
     }
+}
+
+/// What a server needs of its memory budget in any case.
+fn fixed_costs(workers: usize) -> [(&'static str, u64); 3] {
+    [
+        ("the program", PROGRAM_BYTES),
+        ("connections", CONNECTION_WINDOW.into()),
+        ("messages of workers", workers as u64 * WORKER_BYTES),
+    ]
 }
 
 async fn routes(shared: &Arc<Shared>) -> Routes {

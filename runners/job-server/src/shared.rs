@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use purlin_fn_api::FnApi;
+use purlin_store::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) store: JobStore,
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) fn_api: Arc<FnApi>,
+    /// Where all jobs keep their data.
+    pub(crate) storage: Storage,
     /// The data threads of all jobs.
     pub(crate) threads: Arc<rayon::ThreadPool>,
     /// Cancelled when nothing new is to begin.

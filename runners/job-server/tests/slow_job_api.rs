@@ -121,8 +121,10 @@ async fn a_job_is_cancelled_and_a_finished_one_says_how_it_ended() {
     });
     assert!(matches!(cancel(&mut client, &job).await.unwrap(), State::Cancelling | State::Cancelled));
     let lines = watched.await.unwrap();
-    let told = format!("BASIC: job {job} is being cancelled: somebody asked for it through the Job API");
-    assert_eq!(lines, ["STOPPED", "STARTING", "RUNNING", "CANCELLING", &told, "CANCELLED"]);
+    let why = "somebody asked for it through the Job API";
+    let told =
+        [format!("BASIC: job {job} is being cancelled: {why}"), format!("ERROR: job {job} was cancelled: {why}")];
+    assert_eq!(lines, ["STOPPED", "STARTING", "RUNNING", "CANCELLING", &told[0], &told[1], "CANCELLED"]);
     assert_eq!(cancel(&mut client, &job).await.unwrap(), State::Cancelled);
     let done = submit(&mut client, impulse(), on_runner("direct")).await;
     await_state(&mut client, &done, State::Done).await;

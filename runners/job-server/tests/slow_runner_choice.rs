@@ -11,7 +11,7 @@ use purlin_continuous::ContinuousBackend;
 use purlin_direct::DirectBackend;
 use purlin_job_server::ServerConfig;
 use purlin_micro_batch::MicroBatchBackend;
-use support::{history, impulse, on_runner, options, prepare, refused, serve, submit, unbounded_grouping};
+use support::{history, impulse, on_runner, options, prepare, refused, serve, submit, written_in_rust};
 
 /// The runners of the program `purlin`.
 fn config(runner: &str) -> ServerConfig {
@@ -25,7 +25,7 @@ fn config(runner: &str) -> ServerConfig {
 #[tokio::test]
 async fn what_a_runner_lacks_is_refused_with_all_of_it_and_who_would_do() {
     let (_server, mut client) = serve(config("direct")).await;
-    insta::assert_snapshot!(refused(prepare(&mut client, unbounded_grouping(), on_runner("direct")).await));
+    insta::assert_snapshot!(refused(prepare(&mut client, written_in_rust(), on_runner("direct")).await));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn auto_takes_a_runner_whose_options_are_given() {
 #[tokio::test]
 async fn when_auto_finds_none_every_runner_says_why() {
     let (_server, mut client) = serve(config("auto")).await;
-    insta::assert_snapshot!(refused(prepare(&mut client, unbounded_grouping(), options(&[])).await));
+    insta::assert_snapshot!(refused(prepare(&mut client, written_in_rust(), options(&[])).await));
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn options_of_other_runners_and_values_out_of_range_are_refused_together()
         // What SDKs were told is the default says nothing.
         ("continuous_bundle_age_ms", "100"),
     ]);
-    insta::assert_snapshot!(refused(prepare(&mut client, unbounded_grouping(), given).await));
+    insta::assert_snapshot!(refused(prepare(&mut client, written_in_rust(), given).await));
 }
 
 #[tokio::test]

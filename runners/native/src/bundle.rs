@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use purlin_backend::BatchReader;
+use purlin_backend::{BatchReader, GroupStore};
 use purlin_engine::core::event::Residual;
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
-use purlin_engine::data::{BatchSlice, ElementBatch, LaneWriter, WriteError};
+use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupPage, GroupReader, LaneWriter, WriteError};
 use purlin_engine::store::{SideStore, StateView, StoreError};
 use purlin_model::time::ProcessingTime;
 use thiserror::Error;
+
+use crate::codec::Codec;
 
 /// Typed stages see at most this many elements at once: they fit into the second-level cache.
 pub const CHUNK_ELEMENTS_MAX: usize = 4_096;
@@ -47,6 +49,9 @@ pub enum NativeError {
     /// The input cannot be read back.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The values of a group cannot be read.
+    #[error(transparent)]
+    Group(#[from] GroupError),
 }
 
 /// One bundle, as its stage sees it.
@@ -56,6 +61,7 @@ pub struct NativeBundle<'a> {
     pub(crate) now: ProcessingTime,
     pub(crate) input: BatchReader,
     pub(crate) outputs: &'a [OutputId],
+    pub(crate) groups: &'a GroupStore,
     pub(crate) sides: &'a Arc<dyn SideStore>,
     pub(crate) state: &'a mut Box<dyn StateView>,
     pub(crate) out: &'a mut LaneWriter,
@@ -79,6 +85,37 @@ impl NativeBundle<'_> {
     pub fn next_batch(&mut self) -> Result<Option<(Arc<ElementBatch>, BatchSlice)>, NativeError> {
         self.check_aborted()?;
         Ok(self.input.next().transpose()?)
+    }
+
+    /// Calls `each` with every value of a group, page by page: however many there are, two pages are in memory. `iterable` is
+    /// what stands behind the key in a group's element.
+    ///
+    /// # Errors
+    /// If they cannot be read, or what `each` says.
+    pub fn values_of<V: Codec>(
+        &self,
+        iterable: &[u8],
+        mut each: impl FnMut(V::Value) -> Result<(), NativeError>,
+    ) -> Result<(), NativeError> {
+        let mut reader = GroupReader::new(iterable)?;
+        while let Some(page) = reader.next_page(self.groups.batches())? {
+            self.check_aborted()?;
+            match page {
+                GroupPage::Inline { count, mut bytes } => {
+                    for _ in 0..count {
+                        each(V::decode(&mut bytes)?)?;
+                    }
+                    reader.go_on(bytes);
+                }
+                GroupPage::Extent(page) => {
+                    let mut bytes = &page[..];
+                    while !bytes.is_empty() {
+                        each(V::decode(&mut bytes)?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Emits an element. `output` counts the stage's outputs from 0.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use purlin_backend::profile::Work;
-use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
+use purlin_backend::{BundleExecutor, BundleIo, Gone, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats};
 use purlin_engine::core::event::{Event, Failure};
@@ -69,6 +69,10 @@ impl BundleExecutor for NativeExecutor {
     fn finalize(&self, _bundle: BundleId) {}
 
     fn shutdown(&self) {}
+
+    fn gone(&self) -> Gone {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn run(
@@ -79,12 +83,13 @@ fn run(
     control: &Arc<BundleControl>,
 ) -> Result<BundleResult, NativeError> {
     let started = Instant::now();
-    let BundleIo { input, mut state, sides, mut out, meter } = io;
+    let BundleIo { input, groups, mut state, sides, mut out, meter } = io;
     let mut bundle = NativeBundle {
         stage: draft.stage,
         now: draft.now,
         input,
         outputs: &graph.stage(draft.stage).outputs,
+        groups: &groups,
         sides: &sides,
         state: &mut state,
         out: &mut out,

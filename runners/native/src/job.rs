@@ -10,7 +10,7 @@ use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, JobGraphBuilder, OutputHandle, StageId};
 use purlin_model::window::WindowCoder;
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+use purlin_store::Storage;
 
 use crate::bundle::NativeStage;
 use crate::codec::Codec;
@@ -21,7 +21,10 @@ use crate::executor::NativeExecutor;
 pub struct NativeJob {
     /// The graph, for what has no method here.
     pub graph: JobGraphBuilder,
+    /// Bounds and knobs; how many bundles the runner runs itself at once is set by the data threads.
+    pub config: EngineConfig,
     env: EnvIndex,
+    storage: Storage,
     stages: BTreeMap<StageId, Arc<dyn NativeStage>>,
 }
 
@@ -47,7 +50,7 @@ impl NativeJob {
     pub fn new() -> Self {
         let mut graph = JobGraphBuilder::new();
         let env = graph.environment();
-        Self { graph, env, stages: BTreeMap::new() }
+        Self { graph, config: EngineConfig::default(), env, storage: Storage::unbounded(), stages: BTreeMap::new() }
     }
 
     /// A stage with one output whose elements are encoded by `O`.
@@ -70,7 +73,13 @@ impl NativeJob {
         id
     }
 
-    /// Starts the job on the current tokio runtime, with everything in memory.
+    /// Has the job keep its data here, rather than all of it in memory.
+    #[must_use]
+    pub fn storage(self, storage: &Storage) -> Self {
+        Self { storage: storage.clone(), ..self }
+    }
+
+    /// Starts the job on the current tokio runtime.
     pub fn start(
         self,
         schedule: Box<dyn Schedule>,
@@ -80,11 +89,10 @@ impl NativeJob {
         let executor = NativeExecutor::new(self.env, graph.clone(), self.stages, threads.clone());
         driver::start(JobRuntime {
             schedule,
-            config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..EngineConfig::default() },
+            config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..self.config },
             executors: vec![Arc::new(executor)],
-            batches: Arc::new(MemoryBatchStore::new()),
-            sides: Arc::new(MemorySideStore::new(graph.clone())),
-            state: Arc::new(MemoryStateStore::new()),
+            stores: self.storage.job(&graph),
+            script: None,
             threads,
             graph,
         })

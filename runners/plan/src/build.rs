@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_engine::core::stage::{
-    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideGate, SideId, SideMapping,
-    SideSpec, StageId, StageKind, StageSpec,
+    ConsumerSpec, EnvIndex, JobGraph, OutputId, OutputSpec, Partitioning, SideGate, SideId, SideMapping, SideSpec,
+    StageId, StageKind, StageSpec,
 };
 use purlin_model::coder::Coder;
 use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
@@ -18,11 +18,12 @@ use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
-use crate::draft::{Draft, DraftKind, SideKey, Sources, drafts, merger};
+use crate::draft::{Draft, DraftKind, Mergers, SideKey, Sources, drafts};
 use crate::graph::{Graph, Leaf};
 use crate::parse::fix;
 use crate::problem::Problems;
 use crate::stage::{Environment, SideUse, Stage, StageGraph};
+use crate::windowing;
 
 /// # Errors
 /// If what comes out is not a graph that an engine can run: a bug.
@@ -35,7 +36,8 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
         for problem in wire.iter() {
             problems.add("coders", problem.to_string(), fix(&problem.fault));
         }
-        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, coders };
+        let mergers = Mergers::new(&graph, &drafts);
+        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, mergers, coders };
         let (outputs, output_ids) = context.outputs();
         let (sides, side_ids) = context.sides();
         let environments = context.environments();
@@ -67,6 +69,7 @@ struct Context<'a> {
     graph: &'a Graph,
     sources: &'a Sources<'a>,
     drafts: &'a [Draft],
+    mergers: Mergers<'a>,
     coders: BTreeMap<CoderId, Arc<Coder>>,
 }
 
@@ -77,7 +80,7 @@ impl Context<'_> {
         for (index, draft) in self.drafts.iter().enumerate() {
             let consumer = ConsumerSpec { stage: StageId(index as u32), partitioning: self.partitioning(draft) };
             // Answers about windows go to the grouping that asked, though they are none of its input.
-            let merger = merger(self.graph, self.drafts, draft).map(|merger| &self.drafts[merger]);
+            let merger = self.mergers.of(self.graph, draft).map(|merger| &self.drafts[merger]);
             for answers in merger.into_iter().flat_map(|merger| self.leaves(merger)).flat_map(|it| it.outputs.values())
             {
                 consumers.entry(answers.clone()).or_default().push(consumer);
@@ -174,6 +177,7 @@ impl Context<'_> {
             specs.push(StageSpec {
                 id,
                 name: self.name(draft).into(),
+                transform: self.leaves(draft).next().map_or("", |leaf| leaf.origin.as_str()).into(),
                 kind: self.kind(draft, side_ids),
                 env: env.map(|position| EnvIndex(position as u32)),
                 depth: above.chain(beside).max().map_or(0, |depth| depth + 1),
@@ -199,13 +203,14 @@ impl Context<'_> {
     fn kind(&self, draft: &Draft, side_ids: &BTreeMap<SideKey, SideId>) -> StageKind {
         match &draft.kind {
             DraftKind::Impulse => StageKind::Impulse,
+            DraftKind::TestStream => StageKind::TestStream,
             DraftKind::Worker => StageKind::Worker,
             DraftKind::Group => {
                 let input = draft.input.as_ref().expect("a grouping has an input");
-                // `supported` has seen that nothing else is asked for.
-                let strategy = Arc::new(self.graph.strategy_of(input).clone());
-                let merge = merger(self.graph, self.drafts, draft).map(|merger| StageId(merger as u32));
-                StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge }
+                let strategy = Arc::new(windowing::of_grouping(self.graph, input));
+                let grouping = windowing::grouping(self.graph.is_bounded(input));
+                let merge = self.mergers.of(self.graph, draft).map(|merger| StageId(merger as u32));
+                StageKind::Group { grouping, strategy, merge }
             }
             DraftKind::Sort => StageKind::SortByTime,
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),
@@ -232,7 +237,7 @@ impl Context<'_> {
             DraftKind::Materialize((pcollection, access)) => {
                 format!("side input {} as {access:?}", self.graph.pcollection(pcollection).unique_name)
             }
-            DraftKind::Impulse | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
+            DraftKind::Impulse | DraftKind::TestStream | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
                 self.leaves(draft).map(|leaf| leaf.name.as_str()).collect::<Vec<_>>().join(" + ")
             }
         }
@@ -444,7 +449,7 @@ mod tests {
         s3 group (AppendOnce, Custom { urn: "test:windows", payload: b"days" }, Default, windows merged by s2)
              Group
           <- o1 by key
-          -> o3 groups: kv<string_utf8, iterable<length_prefix<any>>>
+          -> o3 groups: kv<string_utf8, state_backed_iterable<length_prefix<any>>>
         s4 worker in env0
              Print
           <- o3

@@ -6,10 +6,11 @@ use prost::Message;
 use purlin_engine::core::stage::{OutputId, StageId};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_proto::urns::standard_ptransforms::primitives;
+use purlin_proto::urns::standard_ptransforms::{combine_components, primitives};
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
 use crate::graph::fresh;
+use crate::payload::state_coders;
 use crate::stage::StageGraph;
 
 /// The id of the transform that reads a stage's input.
@@ -24,6 +25,29 @@ fn has_timers(transform: &pb::PTransform) -> bool {
     let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO);
     let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
     payload.is_some_and(|payload| !payload.timer_family_specs.is_empty())
+}
+
+/// The coders that a transform's payload names; `None` where only its SDK can tell.
+fn coders_of(transform: &pb::PTransform) -> Option<Vec<String>> {
+    let Some(spec) = &transform.spec else { return Some(Vec::new()) };
+    match spec.urn.as_str() {
+        primitives::FLATTEN | runner::DATA_SOURCE | runner::DATA_SINK => Some(Vec::new()),
+        primitives::PAR_DO => {
+            let payload = pb::ParDoPayload::decode(&spec.payload[..]).ok()?;
+            let states = payload.state_specs.values().flat_map(state_coders).map(str::to_owned);
+            let timers = payload.timer_family_specs.values().map(|family| family.timer_family_coder_id.clone());
+            Some(states.chain(timers).chain([payload.restriction_coder_id.clone()]).collect())
+        }
+        combine_components::COMBINE_PER_KEY_PRECOMBINE
+        | combine_components::COMBINE_PER_KEY_MERGE_ACCUMULATORS
+        | combine_components::COMBINE_PER_KEY_EXTRACT_OUTPUTS
+        | combine_components::COMBINE_PER_KEY_CONVERT_TO_ACCUMULATORS
+        | combine_components::COMBINE_GROUPED_VALUES => {
+            let payload = pb::CombinePayload::decode(&spec.payload[..]).ok()?;
+            Some(vec![payload.accumulator_coder_id])
+        }
+        _ => None,
+    }
 }
 
 impl StageGraph {
@@ -71,7 +95,8 @@ impl StageGraph {
             .collect();
         for id in used {
             if let Some(pcollection) = all.pcollections.get(&id) {
-                descriptor.pcollections.insert(id, pcollection.clone());
+                let coder_id = self.coder_inside(&pcollection.coder_id, &mut extra);
+                descriptor.pcollections.insert(id, pb::PCollection { coder_id, ..pcollection.clone() });
             }
         }
         for pcollection in descriptor.pcollections.values() {
@@ -81,14 +106,39 @@ impl StageGraph {
             }
         }
         // All coders: payloads name some that nothing else does, and what is not used costs little.
-        descriptor.coders = all.coders.clone();
-        descriptor.coders.extend(extra);
+        descriptor.coders = extra;
+        self.add_coders(&mut descriptor);
         descriptor.environments = all.environments.clone();
         // Without an address for timers a worker neither sends nor expects any, not even the end of them.
         if descriptor.transforms.values().any(has_timers) {
             descriptor.timer_api_service_descriptor = Some(service);
         }
         descriptor
+    }
+
+    /// Adds every coder that anything in the descriptor names: of a pipeline of thousands of stages, each is told its own.
+    fn add_coders(&self, descriptor: &mut fnpb::ProcessBundleDescriptor) {
+        let all = &self.components.coders;
+        let mut wanted: Vec<String> = Vec::new();
+        for transform in descriptor.transforms.values() {
+            match coders_of(transform) {
+                Some(coders) => wanted.extend(coders),
+                // Nobody here knows what the payload names.
+                None => wanted.extend(all.keys().cloned()),
+            }
+        }
+        wanted.extend(descriptor.pcollections.values().map(|pcollection| pcollection.coder_id.clone()));
+        wanted.extend(descriptor.windowing_strategies.values().map(|strategy| strategy.window_coder_id.clone()));
+        wanted.extend(descriptor.coders.values().flat_map(|coder| coder.component_coder_ids.iter().cloned()));
+        while let Some(id) = wanted.pop() {
+            if descriptor.coders.contains_key(&id) {
+                continue;
+            }
+            if let Some(coder) = all.get(&id) {
+                wanted.extend(coder.component_coder_ids.iter().cloned());
+                descriptor.coders.insert(id, coder.clone());
+            }
+        }
     }
 
     fn windowed_coder(&self, pcollection: &str, extra: &mut BTreeMap<String, pb::Coder>) -> String {
@@ -98,8 +148,30 @@ impl StageGraph {
         let wanted = format!("purlin:windowed({},{window})", pcollection.coder_id);
         let spec = Some(pb::FunctionSpec { urn: standard_coders::WINDOWED_VALUE.to_owned(), ..Default::default() });
         let component_coder_ids = vec![pcollection.coder_id.clone(), window];
-        let coder = pb::Coder { spec, component_coder_ids };
-        let id = fresh(&wanted, |id| {
+        self.extra_coder(&wanted, pb::Coder { spec, component_coder_ids }, extra)
+    }
+
+    /// The coder of a PCollection within a worker. Only the way there is by reference: Java's harness refuses a PCollection
+    /// whose own coder says so.
+    fn coder_inside(&self, id: &str, extra: &mut BTreeMap<String, pb::Coder>) -> String {
+        let of_urn = |id: &str, urn: &str| {
+            let coder = self.components.coders.get(id)?;
+            coder.spec.as_ref().is_some_and(|spec| spec.urn == urn).then_some(coder)
+        };
+        let groups = of_urn(id, standard_coders::KV).and_then(|kv| kv.component_coder_ids.get(..2));
+        let Some([key, values]) = groups else { return id.to_owned() };
+        let Some(by_reference) = of_urn(values, standard_coders::STATE_BACKED_ITERABLE) else { return id.to_owned() };
+        let mut inside = |of: &str, urn: &str, component_coder_ids: Vec<String>| {
+            let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..Default::default() });
+            self.extra_coder(&format!("purlin:inside({of})"), pb::Coder { spec, component_coder_ids }, extra)
+        };
+        let iterable = inside(values, standard_coders::ITERABLE, by_reference.component_coder_ids.clone());
+        inside(id, standard_coders::KV, vec![key.clone(), iterable])
+    }
+
+    /// Adds a coder of the descriptor's own, under an id that is like the one that is wanted.
+    fn extra_coder(&self, wanted: &str, coder: pb::Coder, extra: &mut BTreeMap<String, pb::Coder>) -> String {
+        let id = fresh(wanted, |id| {
             self.components.coders.get(id).or_else(|| extra.get(id)).is_some_and(|other| *other != coder)
         });
         extra.insert(id.clone(), coder);
@@ -155,6 +227,20 @@ mod tests {
             .par_do("Read", "start", &["words"])
             .par_do("Pair", "words", &["pairs", "unused"])
             .group("Group", "pairs", "groups")
+    }
+
+    #[test]
+    fn groups_by_reference_are_ordinary_within_a_worker() {
+        let plan = words().par_do("Sum", "groups", &["sums"]).plan();
+        let stage = plan.graph.stages.iter().find(|it| &*it.name == "Sum").unwrap();
+        let descriptor = plan.descriptor(stage.id, "d1", "localhost:1");
+        let urn = |id: &str| descriptor.coders[id].spec.as_ref().unwrap().urn.clone();
+        let values = |id: &str| urn(&descriptor.coders[id].component_coder_ids[1]);
+        let source = descriptor.transforms[SOURCE_ID].spec.as_ref().unwrap();
+        let port = fnpb::RemoteGrpcPort::decode(&source.payload[..]).unwrap();
+        let on_the_way = &descriptor.coders[&port.coder_id].component_coder_ids[0];
+        assert_eq!(values(on_the_way), standard_coders::STATE_BACKED_ITERABLE);
+        assert_eq!(values(&descriptor.pcollections["groups"].coder_id), standard_coders::ITERABLE);
     }
 
     #[test]
@@ -220,10 +306,10 @@ mod tests {
         assert_snapshot!(shown(&plan, "Sum/Merge + Sum/Extract"), @r#"
         d1
         purlin:source (purlin:source) beam:runner:source:v1 {} -> {"out": "sum/Group.out"}
-            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))),interval_window)
+            localhost:1 purlin:windowed(purlin:kv(string_utf8,purlin:state_backed_iterable(purlin:length_prefix(any))),interval_window)
         sum/Extract (Sum/Extract) beam:transform:combine_per_key_extract_outputs:v1 {"in": "sum/Merge.out"} -> {"0": "sums"}
         sum/Merge (Sum/Merge) beam:transform:combine_per_key_merge_accumulators:v1 {"in": "sum/Group.out"} -> {"out": "sum/Merge.out"}
-        sum/Group.out: purlin:kv(string_utf8,purlin:iterable(purlin:length_prefix(any))) in fixed
+        sum/Group.out: purlin:inside(purlin:kv(string_utf8,purlin:state_backed_iterable(purlin:length_prefix(any)))) in fixed
         sum/Merge.out: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
         sums: purlin:kv(string_utf8,purlin:length_prefix(any)) in fixed
         windowing ["fixed"]
@@ -234,19 +320,48 @@ mod tests {
 
     #[test]
     fn ids_of_coders_that_come_to_the_same_text_are_told_apart() {
+        // A pair of commas: `a` in windows of `b,c`, and `a,b` in windows of `c`.
         let plan = TestPipeline::new()
             .impulse("start")
-            .par_do("Read", "start", &["words"])
+            .par_do("Read", "start", &["one", "other"])
+            .group("Join", "one", "ones")
+            .group("Also", "other", "others")
             .change(|components| {
-                // The name that the coder of the source would get.
-                let other = components.coders["day"].clone();
-                components.coders.insert("purlin:windowed(bytes,global_window)".to_owned(), other);
+                let pair = components.coders.get("kv<string_utf8, any>").cloned();
+                let pair = pair.unwrap_or_else(|| coder(standard_coders::KV, &["bytes", "bytes"]));
+                let groups = coder(standard_coders::KV, &["bytes", "many"]);
+                components.coders.insert("many".to_owned(), coder(standard_coders::ITERABLE, &["bytes"]));
+                components.coders.insert("groups".to_owned(), groups);
+                for (id, windows) in [("a", "b,c"), ("a,b", "c")] {
+                    components.coders.insert(id.to_owned(), pair.clone());
+                    components.coders.insert(windows.to_owned(), coder(standard_coders::GLOBAL_WINDOW, &[]));
+                    let like = components.windowing_strategies["global"].clone();
+                    let strategy = pb::WindowingStrategy { window_coder_id: windows.to_owned(), ..like };
+                    components.windowing_strategies.insert(windows.to_owned(), strategy);
+                }
+                for (id, coder, windows) in
+                    [("one", "a", "b,c"), ("ones", "groups", "b,c"), ("other", "a,b", "c"), ("others", "groups", "c")]
+                {
+                    let pcollection = components.pcollections.get_mut(id).unwrap();
+                    (pcollection.coder_id, pcollection.windowing_strategy_id) = (coder.to_owned(), windows.to_owned());
+                }
             })
             .plan();
         let descriptor = plan.descriptor(StageId(1), "d1", "localhost:1");
-        let payload = &descriptor.transforms[SOURCE_ID].spec.clone().unwrap_or_default().payload;
-        let port = fnpb::RemoteGrpcPort::decode(&payload[..]).unwrap();
-        let coder = &descriptor.coders[&port.coder_id];
-        assert_eq!(coder.spec.clone().unwrap_or_default().urn, standard_coders::WINDOWED_VALUE);
+        let of_sinks: BTreeSet<_> = descriptor
+            .transforms
+            .iter()
+            .filter(|(id, _)| id.starts_with("purlin:sink"))
+            .map(|(_, sink)| {
+                let port = fnpb::RemoteGrpcPort::decode(&sink.spec.clone().unwrap_or_default().payload[..]).unwrap();
+                descriptor.coders[&port.coder_id].component_coder_ids.clone()
+            })
+            .collect();
+        assert_eq!(of_sinks.len(), 2, "{of_sinks:?}");
+    }
+
+    fn coder(urn: &str, parts: &[&str]) -> pb::Coder {
+        let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
+        pb::Coder { spec, component_coder_ids: parts.iter().map(|part| (*part).to_owned()).collect() }
     }
 }

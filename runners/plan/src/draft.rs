@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use purlin_engine::core::stage::SideAccess;
-use purlin_model::ids::{LocalName, PCollectionId};
+use purlin_model::ids::{LocalName, PCollectionId, TransformId};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_side_input_types as access;
 
@@ -31,6 +31,7 @@ pub(crate) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DraftKind {
     Impulse,
+    TestStream,
     Worker,
     Group,
     Sort,
@@ -95,29 +96,46 @@ pub(crate) fn drafts(graph: &Graph, sources: &Sources<'_>) -> Vec<Draft> {
             keepers.insert(key.clone(), index);
         }
     }
+    let mergers = Mergers::new(graph, &drafts);
     let mut edges = Vec::new();
     for (index, draft) in drafts.iter().enumerate() {
         let inputs = draft.input.iter().flat_map(|input| sources.of(input));
         edges.extend(inputs.filter_map(|input| Some((*writers.get(&input)?, index))));
         edges.extend(draft.sides.iter().filter_map(|side| Some((*keepers.get(&side.key)?, index))));
-        edges.extend(merger(graph, &drafts, draft).map(|merger| (merger, index)));
+        edges.extend(mergers.of(graph, draft).map(|merger| (merger, index)));
     }
     let ordered = order(drafts.len(), edges).expect("leaves have no cycles, and fusing makes none: see `fuse`");
     let mut drafts: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
     ordered.into_iter().filter_map(|position| drafts[position].take()).collect()
 }
 
-/// The draft that merges windows for a grouping.
-pub(crate) fn merger(graph: &Graph, drafts: &[Draft], of: &Draft) -> Option<usize> {
-    let merged_by = of.leaves.iter().find_map(|leaf| graph.leaves[*leaf].merged_by.as_ref())?;
-    drafts.iter().position(|draft| draft.leaves.iter().any(|leaf| graph.leaves[*leaf].id == *merged_by))
+/// Which draft merges windows for a grouping.
+#[derive(Debug)]
+pub(crate) struct Mergers<'a> {
+    /// Where each transform that a grouping asks runs.
+    drafts: BTreeMap<&'a TransformId, usize>,
+}
+
+impl<'a> Mergers<'a> {
+    pub(crate) fn new(graph: &'a Graph, drafts: &[Draft]) -> Self {
+        let asked: BTreeSet<_> = graph.leaves.iter().filter_map(|leaf| leaf.merged_by.as_ref()).collect();
+        let all =
+            drafts.iter().enumerate().flat_map(|(index, draft)| draft.leaves.iter().map(move |leaf| (leaf, index)));
+        let all = all.map(|(leaf, index)| (&graph.leaves[*leaf].id, index));
+        Self { drafts: all.filter(|(id, _)| asked.contains(id)).collect() }
+    }
+
+    pub(crate) fn of(&self, graph: &Graph, draft: &Draft) -> Option<usize> {
+        let merged_by = draft.leaves.iter().find_map(|leaf| graph.leaves[*leaf].merged_by.as_ref())?;
+        self.drafts.get(merged_by).copied()
+    }
 }
 
 fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let root = &graph.leaves[leaves[0]];
     let kind = match root.kind {
-        // No pipeline with a TestStream comes this far: `supported` says why.
-        LeafKind::Impulse | LeafKind::TestStream => DraftKind::Impulse,
+        LeafKind::Impulse => DraftKind::Impulse,
+        LeafKind::TestStream => DraftKind::TestStream,
         LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
         LeafKind::SortByTime => DraftKind::Sort,
         LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,

@@ -53,6 +53,7 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
     let environment = spec.env.map_or(String::new(), |env| format!(" in {env}"));
     match &spec.kind {
         StageKind::Impulse => "impulse".to_owned(),
+        StageKind::TestStream => "test stream".to_owned(),
         StageKind::Worker => format!("worker{environment}"),
         StageKind::Group { grouping, strategy, merge } => {
             let merge = merge.map_or(String::new(), |stage| format!(", windows merged by {stage}"));
@@ -181,7 +182,7 @@ mod tests {
         s5 group (AppendOnce, Fixed { size: 10000ms, offset: 0ms }, Default)
              Group
           <- o4 by key
-          -> o5 groups: kv<string_utf8, iterable<length_prefix<any>>>
+          -> o5 groups: kv<string_utf8, state_backed_iterable<length_prefix<any>>>
         s6 worker in env0
              Say "hi" \o/
           <- o5
@@ -215,7 +216,7 @@ mod tests {
           s2 -> s4 [label="o3 bytes"];
           s4 -> s5 [label="o4 kv<string_utf8, length_prefix<any>>"];
           s4 -> s7 [label="o4 kv<string_utf8, length_prefix<any>>"];
-          s5 -> s6 [label="o5 kv<string_utf8, iterable<length_prefix<any>>>"];
+          s5 -> s6 [label="o5 kv<string_utf8, state_backed_iterable<length_prefix<any>>>"];
           s7 -> s8 [label="o6 string_utf8"];
           s3 -> s4 [style=dashed, label="side0"];
         }

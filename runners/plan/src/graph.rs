@@ -9,10 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use purlin_model::ids::{CoderId, EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
+use purlin_model::key_group::hash_key;
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_coders as coders;
+
+/// Up to this length the id of a coder tells what it consists of.
+const CODER_ID_LENGTH_MAX: usize = 300;
 
 /// What a leaf is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +102,11 @@ impl Graph {
         let spec = Some(pb::FunctionSpec { urn: urn.to_owned(), ..pb::FunctionSpec::default() });
         let component_coder_ids = parts.iter().map(|part| (*part).to_owned()).collect();
         let coder = pb::Coder { spec, component_coder_ids };
-        let id = format!("purlin:{short}({})", parts.join(","));
+        let mut id = format!("purlin:{short}({})", parts.join(","));
+        // Coders of coders of coders: the name would grow with all that is in it.
+        if id.len() > CODER_ID_LENGTH_MAX {
+            id = format!("purlin:{short}#{:016x}", hash_key(id.as_bytes()));
+        }
         // Ids may hold commas, so that two coders can come to the same name.
         let id = fresh(&id, |id| self.components.coders.get(id).is_some_and(|other| *other != coder));
         self.components.coders.entry(id.clone()).or_insert(coder);

@@ -7,6 +7,7 @@
 //! Pure: no IO, no clock, no randomness. The same pipeline gives the same plan, id for id.
 #![warn(missing_docs)]
 
+mod limits;
 mod problem;
 mod validate;
 
@@ -23,6 +24,8 @@ mod passes;
 mod fuse;
 
 mod draft;
+
+mod windowing;
 
 mod build;
 mod stage;

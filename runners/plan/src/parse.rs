@@ -10,21 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
-use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
+use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, WindowingStrategy};
 use purlin_proto::convert::problem::{Fault, Path, Problems as WireProblems};
 use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_proto::urns::standard_ptransforms::{combine_components, composites, primitives};
+use purlin_proto::urns::standard_ptransforms::{
+    combine_components, composites, primitives, splittable_par_do_components,
+};
 
 use crate::graph::{Graph, Leaf, LeafKind};
 use crate::order::order;
+use crate::payload::{is_of_par_do, is_part_of_splittable};
 use crate::problem::Problems;
 
 /// How deep transforms may be nested; SDKs nest a few dozen.
 const DEPTH_MAX: usize = 200;
 
 /// How every id begins that is made here for workers, and no id of a pipeline.
-const OWN: &str = "purlin:";
+pub(crate) const OWN: &str = "purlin:";
 
 /// What to do about a component that is missing or unreadable: no user can mend one by hand.
 pub(crate) const WHOLE: &str = "submit the pipeline as the SDK wrote it, with all its components";
@@ -165,6 +168,8 @@ impl<'a> Walk<'a, '_> {
             | combine_components::COMBINE_PER_KEY_EXTRACT_OUTPUTS
             | combine_components::COMBINE_PER_KEY_CONVERT_TO_ACCUMULATORS
             | combine_components::COMBINE_GROUPED_VALUES => self.leaf(id, transform, LeafKind::Worker),
+            // Python's own optimizer may have taken it apart.
+            _ if is_part_of_splittable(urn) => self.leaf(id, transform, LeafKind::Worker),
             // What the environment itself says it can execute.
             _ if self.environment_lists(transform, urn) => self.leaf(id, transform, LeafKind::Worker),
             _ if transform.outputs.values().all(|output| inputs.contains(output)) => {}
@@ -194,14 +199,13 @@ impl<'a> Walk<'a, '_> {
         let lifted = subs.iter().any(|sub| urn(sub) == combine_components::COMBINE_PER_KEY_PRECOMBINE);
         let payload = transform.spec.as_ref().map(|spec| pb::CombinePayload::decode(&spec.payload[..]));
         let accumulates = matches!(payload, Some(Ok(payload)) if !payload.accumulator_coder_id.is_empty());
-        let strategy = transform
-            .inputs
-            .values()
-            .next()
-            .and_then(|input| self.components.pcollections.get(input))
-            .and_then(|input| self.strategies.get(input.windowing_strategy_id.as_str()));
+        let input = transform.inputs.values().next().and_then(|input| self.components.pcollections.get(input));
+        let strategy = input.and_then(|input| self.strategies.get(input.windowing_strategy_id.as_str()));
+        let unbounded = input.is_some_and(|input| input.is_bounded() == pb::is_bounded::Enum::Unbounded);
         let plain = strategy.is_some_and(|strategy| {
-            strategy.trigger.allows_lifting() && strategy.merge_status != MergeStatus::NeedsMerge
+            // What was combined with late elements is as late as they are, and the pane would lose its timestamp.
+            let keeps_time = !unbounded || strategy.timestamp_combiner != TimestampCombiner::Earliest;
+            strategy.trigger.allows_lifting() && strategy.merge_status != MergeStatus::NeedsMerge && keeps_time
         });
         let one_each = transform.inputs.len() == 1 && transform.outputs.len() == 1;
         !lifted && accumulates && plain && one_each && self.environment_of(transform).is_some()
@@ -239,7 +243,7 @@ impl<'a> Walk<'a, '_> {
             .map(|(_, input)| input.as_str().into())
             .collect();
         // A payload that cannot be read does not tell main inputs from side inputs.
-        let readable = par_do.is_some() || urn(transform) != primitives::PAR_DO;
+        let readable = par_do.is_some() || !is_of_par_do(urn(transform));
         let (wanted, fix) = match kind {
             LeafKind::Impulse => (0..=0, "an impulse has no input"),
             LeafKind::TestStream => (0..=0, "a TestStream has no input"),
@@ -276,6 +280,9 @@ impl<'a> Walk<'a, '_> {
         let stateful = par_do
             .as_ref()
             .is_some_and(|payload| !payload.state_specs.is_empty() || !payload.timer_family_specs.is_empty());
+        let process = urn(transform) == splittable_par_do_components::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS;
+        // Of a DoFn in parts, the one that processes is told of bundles.
+        let finalizes = process || !is_part_of_splittable(urn(transform));
         let id = TransformId::new(id);
         self.leaves.push(Leaf {
             origin: id.clone(),
@@ -286,16 +293,16 @@ impl<'a> Walk<'a, '_> {
             sides,
             outputs: transform.outputs.iter().map(|(local, id)| (local.as_str().into(), id.as_str().into())).collect(),
             env,
-            forced_root: stateful || par_do.as_ref().is_some_and(|payload| payload.requires_stable_input),
-            splittable: false,
-            finalizes: par_do.is_some_and(|payload| payload.requests_finalization),
+            forced_root: process || stateful || par_do.as_ref().is_some_and(|payload| payload.requires_stable_input),
+            splittable: process,
+            finalizes: finalizes && par_do.is_some_and(|payload| payload.requests_finalization),
             stateful,
             merged_by: None,
         });
     }
 
     fn par_do(&mut self, name: &str, transform: &pb::PTransform) -> Option<pb::ParDoPayload> {
-        let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO)?;
+        let spec = transform.spec.as_ref().filter(|spec| is_of_par_do(&spec.urn))?;
         let read = pb::ParDoPayload::decode(&spec.payload[..]);
         read.map_err(|error| {
             let what = format!("has a ParDoPayload that cannot be read: {error}");

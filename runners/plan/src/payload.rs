@@ -13,7 +13,7 @@ use purlin_model::coder::Coder;
 use purlin_model::ids::{CoderId, LocalName};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::pipeline::v1::state_spec::Spec;
-use purlin_proto::urns::standard_ptransforms::primitives;
+use purlin_proto::urns::standard_ptransforms::{primitives, splittable_par_do_components as parts};
 use purlin_proto::urns::standard_side_input_types as access;
 
 use crate::graph::{Graph, Leaf};
@@ -59,9 +59,26 @@ pub(crate) fn check_combine(graph: &Graph, leaf: &Leaf, problems: &mut Problems)
     check_coder(graph, leaf, "of its accumulators", &coder, problems);
 }
 
+/// Whether transforms of this kind carry the payload of a ParDo: a ParDo, or a part of a splittable one that its SDK has
+/// taken apart by itself.
+pub(crate) fn is_of_par_do(urn: &str) -> bool {
+    urn == primitives::PAR_DO || is_part_of_splittable(urn)
+}
+
+/// Whether this is a part of a splittable ParDo.
+pub(crate) fn is_part_of_splittable(urn: &str) -> bool {
+    let parts = [
+        parts::PAIR_WITH_RESTRICTION,
+        parts::SPLIT_AND_SIZE_RESTRICTIONS,
+        parts::TRUNCATE_SIZED_RESTRICTION,
+        parts::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS,
+    ];
+    parts.contains(&urn)
+}
+
 /// The payload of a ParDo. One that cannot be read has been reported by the parser.
 pub(crate) fn par_do(graph: &Graph, leaf: &Leaf) -> Option<pb::ParDoPayload> {
-    let spec = graph.transform(&leaf.id).spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO)?;
+    let spec = graph.transform(&leaf.id).spec.as_ref().filter(|spec| is_of_par_do(&spec.urn))?;
     pb::ParDoPayload::decode(&spec.payload[..]).ok()
 }
 
@@ -71,7 +88,7 @@ fn check_coder(graph: &Graph, leaf: &Leaf, whose: &str, id: &str, problems: &mut
     }
 }
 
-fn state_coders(state: &pb::StateSpec) -> Vec<&str> {
+pub(crate) fn state_coders(state: &pb::StateSpec) -> Vec<&str> {
     match &state.spec {
         None => vec![],
         Some(Spec::ReadModifyWriteSpec(it)) => vec![&it.coder_id],

@@ -15,6 +15,8 @@ mod windowing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use environment::{is_of_go, language_of};
+
 use std::collections::BTreeSet;
 
 use purlin_capability_matrix::circumstance::Circumstance;
@@ -40,8 +42,9 @@ const WHOLE_PIPELINE: &str = "the pipeline";
 /// Costs one look at each transform. A row that is general (`timers`) is needed beside the particular one
 /// (`event-time-timers`), so that whichever is narrower in a sheet decides.
 pub fn requirements(pipeline: &ValidatedPipeline) -> Requirements {
-    let mut needs = Needs { graph: &pipeline.graph, found: Requirements::new() };
-    for leaf in &pipeline.graph.leaves {
+    let graph = &pipeline.graph;
+    let mut needs = Needs { graph, merging: merging(graph), found: Requirements::new() };
+    for leaf in &graph.leaves {
         needs.leaf(leaf);
     }
     needs.composites(pipeline.proto());
@@ -50,8 +53,40 @@ pub fn requirements(pipeline: &ValidatedPipeline) -> Requirements {
     needs.found
 }
 
+/// The PCollections whose windows have yet to merge. Python says of all windows that can merge that they need to, also
+/// behind the grouping that has merged them: they stay merged until somebody assigns others.
+fn merging(graph: &Graph) -> BTreeSet<&PCollectionId> {
+    let mut merging = BTreeSet::new();
+    // In topological order, so that what stands before a leaf is known.
+    for leaf in &graph.leaves {
+        let window_fn = |id: &PCollectionId| &graph.strategy_of(id).window_fn;
+        let kept = |id: &PCollectionId| leaf.inputs.iter().all(|input| window_fn(input) == window_fn(id));
+        let came_merged = || !leaf.inputs.is_empty() && !leaf.inputs.iter().any(|input| merging.contains(input));
+        let merged = match leaf.kind {
+            LeafKind::GroupByKey | LeafKind::CombinePerKey => true,
+            LeafKind::Worker if urn(graph, leaf) == primitives::ASSIGN_WINDOWS => false,
+            LeafKind::Impulse
+            | LeafKind::TestStream
+            | LeafKind::Flatten
+            | LeafKind::Worker
+            | LeafKind::Barrier
+            | LeafKind::SortByTime => came_merged(),
+        };
+        let need = |id: &&PCollectionId| graph.strategy_of(id).merge_status == MergeStatus::NeedsMerge;
+        let found: Vec<_> = leaf.outputs.values().filter(need).filter(|id| !(merged && kept(id))).collect();
+        merging.extend(found);
+    }
+    merging
+}
+
+fn urn<'a>(graph: &'a Graph, leaf: &Leaf) -> &'a str {
+    graph.transform(&leaf.id).spec.as_ref().map_or("", |spec| spec.urn.as_str())
+}
+
 struct Needs<'a> {
     graph: &'a Graph,
+    /// PCollections whose windows have yet to merge.
+    merging: BTreeSet<&'a PCollectionId>,
     found: Requirements,
 }
 
@@ -69,9 +104,8 @@ impl Needs<'_> {
     /// What limits of runners speak of: of all that the transform does, not of one row.
     fn circumstances(&self, leaf: &Leaf) -> impl Iterator<Item = Circumstance> + use<> {
         let around = || leaf.inputs.iter().chain(leaf.sides.values()).chain(leaf.outputs.values());
-        let merges = |id: &PCollectionId| self.graph.strategy_of(id).merge_status == MergeStatus::NeedsMerge;
         let unbounded = self.any_unbounded(around()).then_some(Circumstance::Unbounded);
-        let merging = leaf.inputs.iter().any(merges).then_some(Circumstance::MergingWindows);
+        let merging = leaf.inputs.iter().any(|id| self.merging.contains(id)).then_some(Circumstance::MergingWindows);
         unbounded.into_iter().chain(merging)
     }
 
@@ -101,7 +135,7 @@ impl Needs<'_> {
     }
 
     fn worker(&mut self, leaf: &Leaf) {
-        match self.urn(leaf) {
+        match urn(self.graph, leaf) {
             primitives::PAR_DO => {
                 if let Some(payload) = payload::par_do(self.graph, leaf) {
                     self.par_do(leaf, &payload);
@@ -174,10 +208,6 @@ impl Needs<'_> {
                 self.found.add(row, WHOLE_PIPELINE, []);
             }
         }
-    }
-
-    fn urn(&self, leaf: &Leaf) -> &str {
-        self.graph.transform(&leaf.id).spec.as_ref().map_or("", |spec| spec.urn.as_str())
     }
 
     fn any_unbounded<'b>(&self, pcollections: impl IntoIterator<Item = &'b PCollectionId>) -> bool {

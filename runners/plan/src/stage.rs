@@ -22,6 +22,13 @@ pub struct StageGraph {
     pub origins: BTreeMap<TransformId, TransformId>,
 }
 
+impl StageGraph {
+    /// Whether the Go SDK made the pipeline, as far as its environments tell. A few things mean something else there.
+    pub fn is_of_go(&self) -> bool {
+        crate::requirements::is_of_go(&self.components)
+    }
+}
+
 /// What stands behind a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {

@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
 use purlin_model::ids::PCollectionId;
+use purlin_proto::pipeline::v1 as pb;
 
 use crate::fuse::may_join;
 use crate::graph::{Graph, LeafKind};
+use crate::parse::WHOLE;
 use crate::payload;
 use crate::problem::Problems;
 use crate::validate::ValidatedPipeline;
 
 /// Along how many ways elements may come through flattens, over all transforms: each is planned as one.
-const WAYS_MAX: usize = 10_000_000;
+const WAYS_MAX: usize = 2_000_000;
 
 /// # Errors
 /// Everything in the pipeline that cannot run.
@@ -21,14 +24,20 @@ pub(crate) fn supported(pipeline: &ValidatedPipeline) -> Result<(), Problems> {
     let graph = &pipeline.graph;
     for leaf in &graph.leaves {
         if leaf.kind == LeafKind::TestStream {
-            let fix = "run this pipeline with Python's FnApiRunner, or feed it from a source that comes to an end";
-            problems.add(&leaf.name, "is a TestStream, which no runner of this version plays", fix);
+            let spec = graph.transform(&leaf.id).spec.as_ref();
+            if let Err(error) = pb::TestStreamPayload::decode(spec.map_or(&[][..], |spec| &spec.payload[..])) {
+                problems.add(&leaf.name, format!("has a payload that is no script: {error}"), WHOLE);
+            }
         }
         let payload = payload::par_do(graph, leaf).unwrap_or_default();
         if leaf.stateful && !payload.restriction_coder_id.is_empty() {
             let fix = "put the state or the timers into a ParDo behind it";
             problems.add(&leaf.name, "is splittable, and has state or timers", fix);
         }
+    }
+    for second in graph.leaves.iter().filter(|leaf| leaf.kind == LeafKind::TestStream).skip(1) {
+        let fix = "merge their events into one, with an output each";
+        problems.add(&second.name, "is a second TestStream, and a job has one clock only", fix);
     }
     check_ways(graph, &mut problems);
     problems.into_result(())
@@ -97,6 +106,6 @@ mod tests {
             pipeline.par_do(&format!("Also {reader}"), "x19", &[&format!("also {reader}")])
         });
         assert_eq!(readers.problems(), "", "they read it together");
-        assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 10000000 ways; flatten each PCollection once");
+        assert_snapshot!(doubled(100).problems(), @"Read: reads through flattens what comes along more than 2000000 ways; flatten each PCollection once");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
-use purlin_model::ids::{CoderId, EnvironmentId};
+use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
 use purlin_model::window::WindowFn;
 use purlin_model::windowing_strategy::MergeStatus;
 use purlin_proto::convert::coder::from_components;
@@ -20,7 +20,8 @@ use purlin_proto::urns::standard_environments::environments;
 use purlin_proto::urns::standard_requirements as requirements;
 
 use crate::graph::{Graph, Leaf, LeafKind};
-use crate::parse::{WHOLE, fix, parse};
+use crate::limits;
+use crate::parse::{OWN, WHOLE, fix, parse};
 use crate::payload;
 use crate::problem::Problems;
 
@@ -55,6 +56,7 @@ const ENVIRONMENTS: &[&str] =
 /// # Errors
 /// Everything that is wrong with its structure.
 pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
+    limits::check(&pipeline)?;
     let mut problems = Problems::new();
     let graph = parse(&pipeline, &mut problems);
     for requirement in &pipeline.requirements {
@@ -63,6 +65,7 @@ pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
             problems.add("pipeline", format!("requires `{requirement}`, which Purlin does not know"), fix);
         }
     }
+    check_ids(&graph.components, &mut problems);
     check_references(&graph.components, &mut problems);
     let coders = check_coders(&graph.components, &mut problems);
     check_environments(&graph, &mut problems);
@@ -83,6 +86,20 @@ fn check_names(graph: &Graph, problems: &mut Problems) {
             problems.add(&leaf.name, what, "give each its own `unique_name`: state is kept under it");
         }
     }
+}
+
+/// Ids that Purlin makes up must be free, and found to be at the first look.
+fn check_ids(components: &pb::Components, problems: &mut Problems) {
+    let mut check = |kind: &str, id: &String| {
+        if id.starts_with(OWN) {
+            let what = format!("has an id that begins with `{OWN}`, as only Purlin's own do");
+            problems.add(format!("{kind} `{id}`"), what, "choose another id");
+        }
+    };
+    components.pcollections.keys().for_each(|id| check("PCollection", id));
+    components.coders.keys().for_each(|id| check("coder", id));
+    components.windowing_strategies.keys().for_each(|id| check("windowing strategy", id));
+    components.environments.keys().for_each(|id| check("environment", id));
 }
 
 fn check_references(components: &pb::Components, problems: &mut Problems) {
@@ -185,13 +202,19 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
                 }
             }
         }
+        // Elements keep the windows that they came in, as Python has it; what comes behind goes by the output's
+        // windowing. So all that must be alike is how windows are encoded.
         LeafKind::Flatten => {
             let expected = output.and_then(|output| strategy(output.as_str()));
+            let known = [standard_coders::GLOBAL_WINDOW, standard_coders::INTERVAL_WINDOW];
             for input in &leaf.inputs {
-                let found = strategy(input.as_str());
-                if expected.is_some() && found.is_some() && found != expected {
-                    let what =
-                        format!("flattens PCollection `{input}`, whose windowing differs from that of its output");
+                if let (Some(found), Some(expected)) = (strategy(input.as_str()), expected)
+                    && found != expected
+                    && !(found.1 == expected.1 && known.contains(&found.1))
+                {
+                    let what = format!(
+                        "flattens PCollection `{input}`, whose windows are encoded in another way than those of its output"
+                    );
                     problems.add(&leaf.name, what, "window all inputs of a flatten alike");
                 }
             }
@@ -207,15 +230,39 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         LeafKind::CombinePerKey => payload::check_combine(graph, leaf, problems),
         LeafKind::TestStream | LeafKind::Barrier | LeafKind::SortByTime => {}
     }
-    // Whoever hands windows on unchanged emits them in the coder in which they came.
-    if matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier)
-        && let (Some(input), Some(output)) = (leaf.inputs.first(), output)
-        && let (Some((_, from)), Some((_, to))) = (strategy(input.as_str()), strategy(output.as_str()))
-        && from != to
-    {
-        let what = format!("takes windows encoded as `{from}` and emits them as `{to}`");
-        problems.add(&leaf.name, what, "its input and output must have the same windowing");
+    // The runner hands windows on as they came. What SDKs execute is their own affair: Python's Reshuffle declares its
+    // inner functions global, whatever they are given.
+    let keeps = matches!(leaf.kind, LeafKind::GroupByKey | LeafKind::Barrier | LeafKind::CombinePerKey);
+    let came = leaf.inputs.first().filter(|_| keeps).and_then(|input| strategy(input.as_str()));
+    for id in leaf.outputs.values() {
+        if let (Some((came, from)), Some((go, to))) = (came, strategy(id.as_str())) {
+            check_kept(leaf, id, (came, from), (go, to), problems);
+        }
     }
+}
+
+/// Windows that a transform hands on, and what its output says of them. Functions that only an SDK knows are not
+/// compared: two ways to write one may differ.
+fn check_kept(
+    leaf: &Leaf,
+    output: &PCollectionId,
+    (came, from): (&WindowFn, &str),
+    (go, to): (&WindowFn, &str),
+    problems: &mut Problems,
+) {
+    let custom = |windows: &WindowFn| matches!(windows, WindowFn::Custom { .. });
+    let what = if from != to {
+        format!("takes windows encoded as `{from}` and emits them into PCollection `{output}` as `{to}`")
+    } else if came != go && !custom(came) && !custom(go) {
+        format!("takes windows of {came:?} and emits them into PCollection `{output}`, which says {go:?}")
+    } else {
+        return;
+    };
+    problems.add(
+        &leaf.name,
+        what,
+        "its input and output must have the same windowing; windows are assigned by a WindowInto",
+    );
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
-use purlin_engine::data::{BatchRef, BatchSlice, LaneWriter};
+use purlin_engine::data::{BatchInput, BatchRef, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
 use purlin_engine::store::{BatchStore, DueBound, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
-use purlin_store::{MemoryBroker, MemoryDisk, MemorySideStore, MemoryStateStore, SpillingBatchStore};
+use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, MemoryStateStore, SpillingBatchStore};
 
 use crate::oracle::sorted;
 use crate::plan::{Role, plan, windows_of};
@@ -43,7 +43,7 @@ pub(crate) struct World<'a> {
     now: i64,
     batches: Arc<SpillingBatchStore>,
     broker: Arc<MemoryBroker>,
-    sides: MemorySideStore,
+    sides: BatchSideStore,
     state: MemoryStateStore,
     running: BTreeMap<BundleId, BundleDraft>,
     /// What finished and waits for the engine's word.
@@ -58,20 +58,26 @@ impl<'a> World<'a> {
         let planned = plan(program, &mut random);
         let graph = Arc::new(planned.graph);
         // Workers are lost often here, and the job must not give up on them.
-        let config = EngineConfig { lost_worker_attempts_max: 1_000, kernel_slots: 3, ..EngineConfig::default() };
+        let config = EngineConfig {
+            lost_worker_attempts_max: 1_000,
+            kernel_slots: 3,
+            join_behind: random.below(4) as usize,
+            ..EngineConfig::default()
+        };
         // So little that much must go to disk, and now and then enough.
         let broker = MemoryBroker::for_data(if random.percent(20) { 1 << 20 } else { 200 + random.below(20_000) });
+        let batches = SpillingBatchStore::new(&broker.job(), Arc::new(MemoryDisk::new(1 << 30)));
         let engine = Engine::new(graph.clone(), config, schedule).expect("the simulation plans well");
         Self {
             program,
-            sides: MemorySideStore::new(graph.clone()),
+            sides: BatchSideStore::new(graph.clone(), batches.clone()),
             graph,
             roles: planned.roles,
             environments: planned.environments,
             random,
             engine,
             now: 0,
-            batches: SpillingBatchStore::new(&broker.job(), Arc::new(MemoryDisk::new(1 << 30))),
+            batches,
             broker,
             state: MemoryStateStore::new(),
             running: BTreeMap::new(),
@@ -91,9 +97,12 @@ impl<'a> World<'a> {
         for _ in 0..STEPS_MAX {
             if let Some(outcome) = &self.outcome {
                 assert_eq!(*outcome, Outcome::Done);
-                assert_eq!(self.batches.held_bytes(), 0, "batches are left behind");
-                assert_eq!(self.broker.used(), 0, "memory is left reserved");
-                return self.collected.iter().map(|(sink, elements)| (*sink, sorted(elements))).collect();
+                let Self { sides, batches, broker, collected, .. } = self;
+                // Side inputs are there for as long as the job.
+                drop(sides);
+                assert_eq!(batches.held_bytes(), 0, "batches are left behind");
+                assert_eq!(broker.used(), 0, "memory is left reserved");
+                return collected.iter().map(|(sink, elements)| (*sink, sorted(elements))).collect();
             }
             self.step();
         }
@@ -220,10 +229,11 @@ impl<'a> World<'a> {
         let mut out = Out { writer: &mut writer, outputs: &outputs, grouped: false };
         match role {
             Role::Kernel => {
-                let batch = |slice: &BatchSlice| (self.batches.get(slice.batch.id).expect("it is kept"), *slice);
-                let (input, merged) =
-                    (draft.input.iter().map(batch).collect(), draft.merged.iter().map(batch).collect());
-                let io = &mut KernelIo { input, merged, sides: &self.sides, out: &mut writer };
+                let input = BatchInput::new(draft.input.clone(), self.batches.clone());
+                let merged = BatchInput::new(draft.merged.clone(), self.batches.clone());
+                // So little that groupings divide what they take, now and then.
+                let share_bytes = 64 << self.random.below(8);
+                let io = &mut KernelIo { input, merged, sides: &self.sides, kept: None, out: &mut writer, share_bytes };
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
             }
@@ -290,6 +300,7 @@ impl<'a> World<'a> {
                     self.running.insert(draft.id, draft);
                 }
                 Action::CommitBundle { bundle, seq } => self.commit(bundle, seq),
+                Action::Join { into, batch } => self.batches.join(into, batch),
                 Action::Free { batches } => self.batches.free(&batches),
                 Action::SplitBundle { bundle, .. } => {
                     // The worker may be asked for what it cannot give, and may be slow to give it.
@@ -299,6 +310,7 @@ impl<'a> World<'a> {
                 }
                 Action::JobDone(outcome) => self.outcome = Some(outcome),
                 Action::DiscardBundle { .. } | Action::Finalize { .. } => {}
+                Action::AskScript => panic!("no program here has a script"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
             }
         }

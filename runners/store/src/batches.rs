@@ -66,6 +66,18 @@ impl BatchStore for MemoryBatchStore {
         shard.get(&id).map(|kept| kept.batch.clone()).ok_or(StoreError::Unknown(id))
     }
 
+    fn join(&self, into: BatchId, batch: BatchId) {
+        let lock = |id: BatchId| self.shard(id).lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(behind) = lock(batch).remove(&batch) else { return };
+        if let Some(kept) = lock(into).get_mut(&into) {
+            let joined = ElementBatch::concat(&[kept.batch.clone(), behind.batch.clone()]);
+            let before = kept.batch.bytes() + behind.batch.bytes();
+            self.resident.fetch_add(joined.bytes(), Ordering::Relaxed);
+            self.resident.fetch_sub(before, Ordering::Relaxed);
+            kept.batch = Arc::new(joined);
+        }
+    }
+
     fn share(&self, batches: &[BatchId]) {
         for id in batches {
             if let Some(kept) = self.shard(*id).lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {

@@ -18,7 +18,10 @@ use purlin_engine::store::{Memory, MemoryClass, MemoryPool, MustSpill};
 use thiserror::Error;
 
 /// With less than this for data nothing would ever be in memory for long enough to be of use.
-const DATA_BYTES_MIN: u64 = 4 << 20;
+const DATA_BYTES_MIN: u64 = 6 << 20;
+
+/// Of what is left for data, this part is for what the allocator holds back between buffers of different sizes.
+const ALLOCATOR_SHARE: u64 = 4;
 
 /// Spilling frees at least this share of the budget, so that it is not done for a few bytes each time.
 const SPILL_SHARE: u64 = 128;
@@ -80,13 +83,14 @@ impl MemoryBroker {
     /// If what is left is too little, with the least budget that would do.
     pub fn new(budget: u64, fixed: &[(&str, u64)]) -> Result<Arc<Self>, BudgetTooSmall> {
         let taken: u64 = fixed.iter().map(|(_, bytes)| bytes).sum();
-        let least = taken + DATA_BYTES_MIN;
+        let least = taken + DATA_BYTES_MIN * ALLOCATOR_SHARE / (ALLOCATOR_SHARE - 1);
         if budget < least {
             let needs = fixed.iter().chain(&[("data", DATA_BYTES_MIN)]);
             let needs: Vec<_> = needs.map(|(what, bytes)| format!("{what} {} MiB", bytes.div_ceil(1 << 20))).collect();
             return Err(BudgetTooSmall { budget, least, needs: format!("it needs {}", needs.join(", ")) });
         }
-        Ok(Self::for_data(budget - taken))
+        let left = budget - taken;
+        Ok(Self::for_data(left - left / ALLOCATOR_SHARE))
     }
 
     /// A broker of this much for data alone.
@@ -335,12 +339,12 @@ mod tests {
         let refused = MemoryBroker::new(64 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "a memory budget of 64 MiB is too small: it needs connections 40 MiB, workers 32 MiB, data 4 MiB; give at \
-             least --memory-budget 76MiB"
+            "a memory budget of 64 MiB is too small: it needs connections 40 MiB, workers 32 MiB, data 6 MiB; give at \
+             least --memory-budget 80MiB"
         );
         assert_eq!(
-            MemoryBroker::new(76 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap().budget(),
-            4 << 20
+            MemoryBroker::new(80 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap().budget(),
+            6 << 20
         );
     }
 

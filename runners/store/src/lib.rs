@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   LaneWriter ─► SpillingBatchStore ─► BatchReader       (elements on their way)
-//!   kernel     ─► MemorySideStore    ─► workers, by page  (side inputs)
+//!   kernel     ─► BatchSideStore     ─► workers, by page  (side inputs, as references to batches)
 //!   bundle     ⇄  MemoryStateStore                        (state and timers of keys)
 //!
 //!   MemoryBroker: who may have how much       SegmentStore on a Disk: what has no room
@@ -17,10 +17,12 @@ mod segment;
 mod sides;
 mod spilling;
 mod state;
+mod storage;
 
 pub use batches::MemoryBatchStore;
 pub use broker::{BudgetTooSmall, JobMemory, LevelWatch, MemoryBroker, Spill};
 pub use disk::{Disk, DiskFile, FolderDisk, MemoryDisk, SpillFolder, SpillFolderError};
-pub use sides::MemorySideStore;
+pub use sides::BatchSideStore;
 pub use spilling::SpillingBatchStore;
 pub use state::MemoryStateStore;
+pub use storage::{JobStores, Storage};

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use purlin_engine::store::StoreError;
@@ -27,10 +27,15 @@ const MAGIC: &[u8; 4] = b"PUR1";
 /// Magic, four lengths, checksum.
 const HEAD_BYTES: usize = 4 + 4 * 4 + 8;
 
+/// Files that nobody reads any more. Whoever frees a record must not wait for the disk, so they are removed by whoever writes
+/// or reads next, at the latest with the store.
+type Unread = Mutex<Vec<Arc<dyn DiskFile>>>;
+
 /// Writes and reads the records of one job.
 #[derive(Debug)]
 pub(crate) struct SegmentStore {
     disk: Arc<dyn Disk>,
+    unread: Arc<Unread>,
     /// Segments that are not full and that nobody writes to just now.
     open: Mutex<Vec<OpenSegment>>,
     written: AtomicU64,
@@ -39,14 +44,36 @@ pub(crate) struct SegmentStore {
 /// A segment that has one writer.
 #[derive(Debug)]
 struct OpenSegment {
-    file: Arc<dyn DiskFile>,
+    file: Arc<Segment>,
     length: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: Option<Arc<dyn DiskFile>>,
+    unread: Weak<Unread>,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let (Some(file), Some(unread)) = (self.file.take(), self.unread.upgrade()) {
+            unread.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
+    }
+}
+
+impl std::ops::Deref for Segment {
+    type Target = dyn DiskFile;
+
+    fn deref(&self) -> &Self::Target {
+        &**self.file.as_ref().expect("a segment has its file until it is dropped")
+    }
 }
 
 /// A record, which is there as long as this is.
 #[derive(Clone)]
 pub(crate) struct Record {
-    file: Arc<dyn DiskFile>,
+    file: Arc<Segment>,
     offset: u64,
     length: u64,
     /// How much memory it takes when it is read.
@@ -78,7 +105,7 @@ impl Record {
 
 impl SegmentStore {
     pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Mutex::default(), written: AtomicU64::new(0) }
+        Self { disk, unread: Arc::default(), open: Mutex::default(), written: AtomicU64::new(0) }
     }
 
     /// How much was written to disk, all in all.
@@ -88,11 +115,18 @@ impl SegmentStore {
 
     /// Writes a record.
     pub(crate) fn write(&self, description: &[u8], values: &[u8]) -> Result<Record, StoreError> {
+        self.remove_unread();
         let record = encode(description, values);
         let open = self.open().pop();
         let mut segment = match open {
             Some(segment) => segment,
-            None => OpenSegment { file: self.disk.create().map_err(|error| full("begin a file", &error))?, length: 0 },
+            None => {
+                let file = self.disk.create().map_err(|error| full("begin a file", &error))?;
+                OpenSegment {
+                    file: Arc::new(Segment { file: Some(file), unread: Arc::downgrade(&self.unread) }),
+                    length: 0,
+                }
+            }
         };
         let (offset, length) = (segment.length, record.len() as u64);
         if let Err(error) = segment.file.append(offset, &record) {
@@ -112,6 +146,7 @@ impl SegmentStore {
 
     /// Reads a record: the description, and the values. `what` it is, for errors.
     pub(crate) fn read(&self, record: &Record, what: &str) -> Result<(Vec<u8>, Bytes), StoreError> {
+        self.remove_unread();
         // The length is the one that was written, not one that is read.
         let mut bytes = vec![0; record.length as usize];
         record.file.read_at(record.offset, &mut bytes).map_err(|error| match error.kind() {
@@ -119,6 +154,11 @@ impl SegmentStore {
             _ => record.altered(what, error.to_string()),
         })?;
         decode(&bytes, record.raw).map_err(|why| record.altered(what, why))
+    }
+
+    fn remove_unread(&self) {
+        let unread = std::mem::take(&mut *self.unread.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(unread);
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<OpenSegment>> {

@@ -9,6 +9,7 @@
 //!            ▼
 //!       the new batch itself ─► segments
 //! ```
+//! Batches that the core has joined are several payloads until they are read or written out; then they become one.
 //! Nobody waits for memory that a bundle holds: what a reader looks at is not written out, and what finds no room is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,15 +61,18 @@ type PayloadId = BatchId;
 
 #[derive(Debug)]
 struct Owned {
-    payload: PayloadId,
+    /// What it consists of, in order.
+    parts: Vec<PayloadId>,
     owners: u32,
 }
 
 #[derive(Debug)]
 struct Payload {
     lane: LaneKey,
-    /// References, each with its own owners.
+    /// References of which it is part, each with its own owners.
     references: u32,
+    /// If there is one reference, this is it.
+    owner: BatchId,
     bytes: u64,
     place: Place,
 }
@@ -79,6 +83,12 @@ enum Place {
     /// Being written, and still here.
     Leaving(Arc<ElementBatch>),
     Disk(Record),
+}
+
+/// What is being written as one record.
+struct Leaving {
+    parts: Vec<PayloadId>,
+    batches: Vec<Arc<ElementBatch>>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +132,27 @@ impl SpillingBatchStore {
         self.segments.write(&description, batch.values())
     }
 
+    /// Makes one batch of parts, and keeps it in their place if they are in memory and there is room for it.
+    fn gather(&self, parts: &[PayloadId], batches: &[Arc<ElementBatch>]) -> Arc<ElementBatch> {
+        let whole = ElementBatch::concat(batches);
+        let bytes = whole.bytes() + ENTRY_BYTES;
+        let Ok(reservation) = self.memory.try_reserve(MemoryClass::Batches, bytes) else {
+            return Arc::new(whole.held_by(self.memory.reserve(MemoryClass::Readers, bytes)));
+        };
+        let whole = Arc::new(whole.held_by(reservation));
+        // Dropped when the lock is open again.
+        let mut old = Vec::new();
+        let mut index = self.index();
+        let resident =
+            |part| index.payloads.get(part).is_some_and(|payload| matches!(payload.place, Place::Resident(_)));
+        if parts.iter().all(resident) && index.is_run(parts) {
+            old = index.replace(parts, Place::Resident(whole.clone()), whole.bytes());
+        }
+        drop(index);
+        drop(old);
+        whole
+    }
+
     fn read(&self, id: BatchId, lane: LaneKey, record: &Record) -> Result<Arc<ElementBatch>, StoreError> {
         let reservation = self.memory.reserve(MemoryClass::Readers, record.raw_bytes());
         let what = format!("{id:?} of {} in lane {:?}", lane.0, lane.1);
@@ -153,27 +184,51 @@ impl BatchStore for SpillingBatchStore {
         let lane = (first.stage, first.lane);
         let mut index = self.index();
         for reference in &references {
-            index.batches.insert(reference.id, Owned { payload, owners: 1 });
+            index.batches.insert(reference.id, Owned { parts: vec![payload], owners: 1 });
         }
         match place {
             Place::Resident(_) | Place::Leaving(_) => index.add(lane, payload, bytes),
             Place::Disk(_) => *index.spilled.entry(first.stage).or_default() += bytes,
         }
-        index.payloads.insert(payload, Payload { lane, references: references.len() as u32, bytes, place });
+        let references_len = references.len() as u32;
+        index.payloads.insert(payload, Payload { lane, references: references_len, owner: payload, bytes, place });
         Ok(references)
     }
 
     fn get(&self, id: BatchId) -> Result<Arc<ElementBatch>, StoreError> {
-        let (lane, record) = {
+        let places: Vec<(PayloadId, LaneKey, Place)> = {
             let index = self.index();
-            let payload = index.batches.get(&id).and_then(|owned| index.payloads.get(&owned.payload));
-            let payload = payload.ok_or(StoreError::Unknown(id))?;
-            match &payload.place {
-                Place::Resident(batch) | Place::Leaving(batch) => return Ok(batch.clone()),
-                Place::Disk(record) => (payload.lane, record.clone()),
-            }
+            let owned = index.batches.get(&id).ok_or(StoreError::Unknown(id))?;
+            let place = |part: &PayloadId| {
+                let payload = index.payloads.get(part).ok_or(StoreError::Unknown(id))?;
+                Ok((*part, payload.lane, payload.place.clone()))
+            };
+            owned.parts.iter().map(place).collect::<Result<_, StoreError>>()?
         };
-        self.read(id, lane, &record)
+        let load = |(_, lane, place): &(PayloadId, LaneKey, Place)| match place {
+            Place::Resident(batch) | Place::Leaving(batch) => Ok(batch.clone()),
+            Place::Disk(record) => self.read(id, *lane, record),
+        };
+        if let [place] = places.as_slice() {
+            return load(place);
+        }
+        let batches = places.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let parts: Vec<_> = places.iter().map(|(part, ..)| *part).collect();
+        drop(places);
+        Ok(self.gather(&parts, &batches))
+    }
+
+    fn join(&self, into: BatchId, batch: BatchId) {
+        let mut index = self.index();
+        let Some(Owned { mut parts, .. }) = index.batches.remove(&batch) else { return };
+        for part in &parts {
+            if let Some(payload) = index.payloads.get_mut(part) {
+                payload.owner = into;
+            }
+        }
+        if let Some(owned) = index.batches.get_mut(&into) {
+            owned.parts.append(&mut parts);
+        }
     }
 
     fn spilled(&self) -> BTreeMap<StageId, u64> {
@@ -194,9 +249,10 @@ impl BatchStore for SpillingBatchStore {
         let mut gone = Vec::new();
         let mut index = self.index();
         for id in batches {
-            gone.extend(index.free(*id));
+            index.free(*id, &mut gone);
         }
         drop(index);
+        drop(gone);
     }
 
     fn memory(&self) -> &Memory {
@@ -227,34 +283,91 @@ impl Index {
         }
     }
 
-    fn free(&mut self, id: BatchId) -> Option<Payload> {
-        let owned = self.batches.get_mut(&id)?;
+    fn free(&mut self, id: BatchId, gone: &mut Vec<Payload>) {
+        let Some(owned) = self.batches.get_mut(&id) else { return };
         owned.owners -= 1;
         if owned.owners > 0 {
-            return None;
+            return;
         }
-        let key = owned.payload;
+        let parts = std::mem::take(&mut owned.parts);
         self.batches.remove(&id);
-        let payload = self.payloads.get_mut(&key)?;
-        payload.references -= 1;
-        if payload.references > 0 {
-            return None;
+        for part in parts {
+            let Some(payload) = self.payloads.get_mut(&part) else { continue };
+            payload.references -= 1;
+            if payload.references == 0
+                && let Some(payload) = self.payloads.remove(&part)
+            {
+                self.remove(payload.lane, part, payload.bytes);
+                gone.push(payload);
+            }
         }
-        let payload = self.payloads.remove(&key)?;
-        self.remove(payload.lane, key, payload.bytes);
-        Some(payload)
+    }
+
+    /// Whether these payloads stand behind one another in one batch, and in no other.
+    fn is_run(&self, parts: &[PayloadId]) -> bool {
+        let Some(first) = parts.first().and_then(|part| self.payloads.get(part)) else { return false };
+        let alone = |part| self.payloads.get(part).is_some_and(|payload| payload.references == 1);
+        let of_owner = self.batches.get(&first.owner).map_or(&[][..], |owned| &owned.parts);
+        parts.iter().all(alone) && of_owner.windows(parts.len()).any(|run| run == parts)
+    }
+
+    /// Puts one payload in the place of a run of them; returns what they were.
+    fn replace(&mut self, parts: &[PayloadId], place: Place, bytes: u64) -> Vec<Payload> {
+        let Some((first, others)) = parts.split_first() else { return Vec::new() };
+        let mut old = Vec::with_capacity(parts.len());
+        for part in parts {
+            if let Some(payload) = self.payloads.remove(part) {
+                self.remove(payload.lane, *part, payload.bytes);
+                old.push(payload);
+            }
+        }
+        if let Some(Payload { lane, owner, .. }) = old.first() {
+            let (lane, owner) = (*lane, *owner);
+            if let Some(owned) = self.batches.get_mut(&owner).filter(|_| !others.is_empty()) {
+                owned.parts.retain(|part| !others.contains(part));
+            }
+            if matches!(place, Place::Resident(_)) {
+                self.add(lane, *first, bytes);
+            }
+            let references = old.first().map_or(1, |payload| payload.references);
+            self.payloads.insert(*first, Payload { lane, references, owner, bytes, place });
+        }
+        old
+    }
+
+    /// Divides payloads into those that become one record: runs within a batch, and others alone.
+    fn runs(&self, mut taken: BTreeMap<PayloadId, Arc<ElementBatch>>) -> Vec<Leaving> {
+        let mut runs = Vec::new();
+        while let Some((first, batch)) = taken.pop_first() {
+            let payload = self.payloads.get(&first).filter(|payload| payload.references == 1);
+            let parts =
+                payload.and_then(|payload| self.batches.get(&payload.owner)).map_or(&[][..], |owned| &owned.parts);
+            let position = parts.iter().position(|part| *part == first);
+            let mut run = Leaving { parts: vec![first], batches: vec![batch] };
+            let mut next = position.map_or(parts.len(), |position| position + 1);
+            while let Some(part) = parts.get(next)
+                && self.payloads.get(part).is_some_and(|payload| payload.references == 1)
+                && let Some(batch) = taken.remove(part)
+            {
+                run.parts.push(*part);
+                run.batches.push(batch);
+                next += 1;
+            }
+            runs.push(run);
+        }
+        runs
     }
 
     /// Takes what is to be written out next: of the largest lane the last that nobody looks at, for the first are read
     /// first. They leave their lane, in order of arrival.
-    fn take_idle(&mut self, bytes: u64) -> Vec<(PayloadId, Arc<ElementBatch>)> {
+    fn take_idle(&mut self, bytes: u64) -> Vec<Leaving> {
         let lanes: Vec<_> = self.by_size.iter().rev().map(|(bytes, lane)| (*bytes, *lane)).collect();
         for (lane_bytes, lane) in lanes {
             if lane_bytes < SPILL_LANE_BYTES_MIN {
                 break;
             }
             let Some(content) = self.lanes.get(&lane) else { continue };
-            let mut taken = Vec::new();
+            let mut taken = BTreeMap::new();
             let mut sum = 0;
             for id in content.payloads.iter().rev() {
                 let Some(payload) = self.payloads.get(id) else { continue };
@@ -263,7 +376,7 @@ impl Index {
                     && Arc::strong_count(batch) == 1
                 {
                     sum += payload.bytes;
-                    taken.push((*id, batch.clone()));
+                    taken.insert(*id, batch.clone());
                 }
                 if sum >= bytes {
                     break;
@@ -273,13 +386,13 @@ impl Index {
                 continue;
             }
             for (id, batch) in &taken {
-                self.remove(lane, *id, batch.bytes());
                 if let Some(payload) = self.payloads.get_mut(id) {
                     payload.place = Place::Leaving(batch.clone());
+                    let bytes = payload.bytes;
+                    self.remove(lane, *id, bytes);
                 }
             }
-            taken.reverse();
-            return taken;
+            return self.runs(taken);
         }
         Vec::new()
     }
@@ -287,31 +400,44 @@ impl Index {
 
 impl Spill for SpillingBatchStore {
     fn spill(&self, bytes: u64) -> u64 {
-        let taken = self.index().take_idle(bytes);
-        let mut freed = 0;
-        for (id, batch) in taken {
-            let written = self.write(&batch);
-            // Dropped when the lock is open again.
-            let mut old = None;
-            let mut index = self.index();
-            if let Some(payload) = index.payloads.get_mut(&id) {
-                let (lane, bytes) = (payload.lane, payload.bytes);
-                match written {
-                    Ok(record) => {
-                        old = Some(std::mem::replace(&mut payload.place, Place::Disk(record)));
-                        freed += bytes;
-                        *index.spilled.entry(lane.0).or_default() += bytes;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "data cannot be written out");
+        let leaving = self.index().take_idle(bytes);
+        leaving.into_iter().map(|run| self.write_out(&run)).sum()
+    }
+}
+
+impl SpillingBatchStore {
+    /// Writes a run as one record; returns how much memory is free because of it.
+    fn write_out(&self, run: &Leaving) -> u64 {
+        let whole = match run.batches.as_slice() {
+            [one] => one.clone(),
+            several => Arc::new(ElementBatch::concat(several)),
+        };
+        let written = self.write(&whole);
+        // Dropped when the lock is open again.
+        let mut old = Vec::new();
+        let mut index = self.index();
+        match written {
+            // Unless it was freed meanwhile.
+            Ok(record) if run.parts.len() == 1 || index.is_run(&run.parts) => {
+                old = index.replace(&run.parts, Place::Disk(record), whole.bytes());
+                if let Some(payload) = old.first() {
+                    let bytes = old.iter().map(|payload| payload.bytes).sum::<u64>();
+                    *index.spilled.entry(payload.lane.0).or_default() += bytes;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "data cannot be written out");
+                for (part, batch) in run.parts.iter().zip(&run.batches) {
+                    if let Some(payload) = index.payloads.get_mut(part) {
                         payload.place = Place::Resident(batch.clone());
-                        index.add(lane, id, bytes);
+                        let (lane, bytes) = (payload.lane, payload.bytes);
+                        index.add(lane, *part, bytes);
                     }
                 }
             }
-            drop(index);
-            drop(old);
         }
-        freed
+        drop(index);
+        old.iter().map(|payload| payload.bytes + ENTRY_BYTES).sum()
     }
 }

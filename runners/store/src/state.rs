@@ -230,31 +230,30 @@ impl StateView for MemoryStateView {
 impl MemoryStateView {
     fn summary(&self, group: KeyGroup) -> GroupSummary {
         let state = self.groups[&group].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut timers = state.timers.clone();
-        for (key, timer) in &self.delta.timers {
-            if KeyGroup::of_key(&key.0) == group {
-                match timer {
-                    Some(timer) => timers.insert(key.clone(), timer.clone()),
-                    None => timers.remove(key),
-                };
-            }
+        // What this bundle wrote stands above what is committed.
+        let untouched = state.timers.iter().filter(|(key, _)| !self.delta.timers.contains_key(*key));
+        let written = self.delta.timers.iter().filter(|(key, _)| KeyGroup::of_key(&key.0) == group);
+        let written = written.filter_map(|(key, timer)| Some((key, timer.as_ref()?)));
+        let (mut next_event, mut next_processing, mut min_hold) = (None, None, None);
+        for (_, timer) in untouched.chain(written) {
+            let next = match timer.domain {
+                TimerDomain::EventTime => &mut next_event,
+                TimerDomain::ProcessingTime => &mut next_processing,
+            };
+            *next = [*next, timer.fire_at].into_iter().flatten().min();
+            min_hold = [min_hold, Some(timer.hold)].into_iter().flatten().min();
         }
-        let committed: usize = state.cells.values().flatten().map(Bytes::len).sum();
-        let written: usize = self
-            .delta
-            .cells
-            .iter()
-            .filter(|(cell, _)| cell.group() == group)
-            .flat_map(|(_, delta)| &delta.appended)
-            .map(Bytes::len)
-            .sum();
-        let next =
-            |domain| timers.values().filter(|timer| timer.domain == domain).filter_map(|timer| timer.fire_at).min();
+        let length = |extents: &Vec<Bytes>| extents.iter().map(Bytes::len).sum::<usize>();
+        let is_cleared = |cell: &Cell| self.delta.cells.get(cell).is_some_and(|written| written.cleared);
+        let committed: usize =
+            state.cells.iter().filter(|(cell, _)| !is_cleared(cell)).map(|(_, extents)| length(extents)).sum();
+        let of_group = self.delta.cells.iter().filter(|(cell, _)| cell.group() == group);
+        let appended: usize = of_group.map(|(_, delta)| length(&delta.appended)).sum();
         GroupSummary {
-            next_event: next(TimerDomain::EventTime).map(EventTime::from_millis),
-            next_processing: next(TimerDomain::ProcessingTime).map(ProcessingTime),
-            min_hold: timers.values().map(|timer| timer.hold).min(),
-            bytes: (committed + written) as u64,
+            next_event: next_event.map(EventTime::from_millis),
+            next_processing: next_processing.map(ProcessingTime),
+            min_hold,
+            bytes: (committed + appended) as u64,
         }
     }
 }

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::{JobGraph, JobGraphBuilder, OutputId, SideAccess, SideMapping, StageId};
-use purlin_engine::data::{BatchSlice, LaneWriter};
+use purlin_engine::data::{BatchInput, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelIo, run_kernel};
 use purlin_engine::store::BatchStore;
 use purlin_model::coder::Coder;
@@ -21,7 +21,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::{TimestampCombiner, WindowingStrategy};
-use purlin_store::{MemoryBatchStore, MemorySideStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore};
 
 #[derive(Clone, Debug)]
 struct Element {
@@ -133,24 +133,34 @@ proptest! {
         }
     }
 
+    /// However little it may hold in memory, so that it must divide its input again and again.
     #[test]
-    fn append_once_agrees_with_the_oracle(elements in elements(), combiner in combiner()) {
+    fn append_once_agrees_with_the_oracle(elements in elements(), combiner in combiner(), share_bytes in share()) {
         let graph = graph(combiner);
-        let store: Arc<dyn BatchStore> = Arc::new(MemoryBatchStore::new());
+        let memory = Arc::new(MemoryBatchStore::new());
+        let store: Arc<dyn BatchStore> = memory.clone();
         let mut out = LaneWriter::new(&graph, READ, store.clone());
         out.write_frame(PAIRS, &frame(&elements)).unwrap();
         let (routed, _) = out.finish().unwrap();
-        let input = routed
+        let slices = routed
             .iter()
             .filter(|routed| routed.to == GROUP)
-            .map(|routed| (store.get(routed.batch.id).unwrap(), BatchSlice::whole(routed.batch)))
+            .map(|routed| BatchSlice::whole(routed.batch))
             .collect();
-        let sides = MemorySideStore::new(graph.clone());
+        let sides = BatchSideStore::new(graph.clone(), store.clone());
         let mut out = LaneWriter::new(&graph, GROUP, store.clone());
-        run_kernel(&graph, GROUP, &mut KernelIo { input, merged: Vec::new(), sides: &sides, out: &mut out }).unwrap();
+        let io = &mut KernelIo {
+            input: BatchInput::new(slices, store.clone()),
+            merged: BatchInput::new(Vec::new(), store.clone()),
+            sides: &sides,
+            kept: None,
+            out: &mut out,
+            share_bytes,
+        };
+        run_kernel(&graph, GROUP, io).unwrap();
         let (grouped, _) = out.finish().unwrap();
         let mut got = Vec::new();
-        for routed in grouped {
+        for routed in &grouped {
             let batch = store.get(routed.batch.id).unwrap();
             for element in batch.iter(0, batch.len()) {
                 let header = Header::decode(&mut &element.header[..], WindowCoder::Interval).unwrap();
@@ -160,7 +170,13 @@ proptest! {
         }
         got.sort();
         prop_assert_eq!(got, oracle(&elements, combiner));
+        store.free(&routed.iter().chain(&grouped).map(|routed| routed.batch.id).collect::<Vec<_>>());
+        prop_assert_eq!(memory.resident_bytes(), 0, "what was divided is freed");
     }
+}
+
+fn share() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), 1u64..200, Just(u64::MAX)]
 }
 
 type Grouped = (Vec<BoundedWindow>, EventTime, Vec<u8>);

@@ -8,6 +8,7 @@
 
 mod control;
 mod kernels;
+mod metered;
 mod run;
 
 pub use control::{JobControl, JobEvent, JobMetrics, StageProgress};

@@ -12,21 +12,30 @@ use purlin_engine::core::event::Event;
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph};
 use purlin_engine::data::LaneWriter;
-use purlin_engine::store::{BatchStore, SideStore, StateStore};
+use purlin_engine::store::StateStore;
 use purlin_model::time::ProcessingTime;
+use purlin_store::JobStores;
 use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
 use super::kernels::Kernels;
-use crate::executor::{BatchReader, BundleExecutor, BundleIo, Report, Reporter, RunningBundle};
+use crate::executor::{
+    BatchReader, BundleExecutor, BundleIo, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
+};
 use crate::message::{Importance, JobMessage};
 use crate::profile::{BundleMeter, Profiler};
+
+/// How long a job waits at its end for workers that end with somebody else's process.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Handles see progress that is at most this old.
 const PROGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// How often running bundles are asked for metrics: SDKs answer these one at a time, so not more often.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With less a kernel would write and read more than it groups.
+const KERNEL_SHARE_BYTES_MIN: u64 = 256 << 10;
 
 /// All that a job needs to run.
 #[derive(Debug)]
@@ -39,12 +48,10 @@ pub struct JobRuntime {
     pub config: EngineConfig,
     /// One executor per environment, at the index of its `EnvIndex`.
     pub executors: Vec<Arc<dyn BundleExecutor>>,
-    /// Where elements are kept.
-    pub batches: Arc<dyn BatchStore>,
-    /// Where side inputs are kept.
-    pub sides: Arc<dyn SideStore>,
-    /// Where state is kept.
-    pub state: Arc<dyn StateStore>,
+    /// Where its data is kept.
+    pub stores: JobStores,
+    /// What feeds a stage of kind `TestStream`, if there is one.
+    pub script: Option<Arc<dyn ScriptedInput>>,
     /// The data threads, shared by all jobs of the process.
     pub threads: Arc<rayon::ThreadPool>,
 }
@@ -73,6 +80,7 @@ struct Driver {
     kernels: Kernels,
     executors: Vec<Arc<dyn BundleExecutor>>,
     state: Arc<dyn StateStore>,
+    script: Option<Arc<dyn ScriptedInput>>,
     reporter: Reporter,
     /// Bundles in workers, to split, ask and abort.
     running: BTreeMap<BundleId, Box<dyn RunningBundle>>,
@@ -88,7 +96,11 @@ struct Driver {
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, config, executors, batches, sides, state, threads } = runtime;
+        let JobRuntime { graph, schedule, mut config, executors, stores, script, threads } = runtime;
+        let JobStores { memory, batches, sides, state } = stores;
+        // A grouping has its input and its output in memory, and there are as many of them as slots; half is for all others.
+        let share = batches.memory().budget() / (8 * u64::from(config.kernel_slots.max(1)));
+        config.kernel_share_bytes = config.kernel_share_bytes.min(share.max(KERNEL_SHARE_BYTES_MIN));
         let engine = match Engine::new(graph.clone(), config, schedule) {
             Ok(engine) => engine,
             Err(bug) => {
@@ -99,12 +111,18 @@ impl Driver {
         };
         let (reporter, reports) = Reporter::channel();
         *lock(&control.watched.profile) = Some(Profiler::new(graph.clone()));
-        let kernels = Kernels { graph, batches, sides, threads };
+        // Memory is the whole process's, so that it may be short before this job has begun.
+        let pressure = reporter.clone();
+        let _watch = memory.broker().on_level(move |level| pressure.event(Event::Pressure(level)));
+        reporter.event(Event::Pressure(memory.broker().level()));
+        let (pins, share_bytes) = (Arc::default(), config.kernel_share_bytes);
+        let kernels = Kernels { graph, batches, sides, state: state.clone(), pins, threads, share_bytes };
         let driver = Self {
             engine,
             kernels,
             executors,
             state,
+            script,
             reporter,
             running: BTreeMap::new(),
             environments: BTreeMap::new(),
@@ -167,8 +185,20 @@ impl Driver {
         for executor in &self.executors {
             executor.shutdown();
         }
+        if outcome == Outcome::Done {
+            // A program often ends as soon as it hears of the job's end, and its DoFns would not be torn down. One that
+            // takes its time does not keep others waiting.
+            let gone = async {
+                for executor in &self.executors {
+                    executor.gone().await;
+                }
+            };
+            let _ = tokio::time::timeout(GOODBYE_MAX, gone).await;
+        }
         // Nobody listens if the job server has gone; then there is nobody to tell.
         let _ = self.events.send(JobEvent::Ended(outcome));
+        // What the job kept may be much, and on disk.
+        tokio::task::spawn_blocking(move || drop(self));
     }
 
     fn handle(&mut self, event: Event) {
@@ -208,6 +238,7 @@ impl Driver {
                     | Event::Workers { .. }
                     | Event::Broken { .. }
                     | Event::Pressure(_)
+                    | Event::Scripted(_)
                     | Event::Cancel
                     | Event::Tick => {}
                 }
@@ -258,7 +289,9 @@ impl Driver {
                         executor.finalize(bundle);
                     }
                 }
-                Action::Free { batches } => self.kernels.batches.free(&batches),
+                Action::Join { into, batch } => self.kernels.join(into, batch),
+                Action::AskScript => self.ask_script(),
+                Action::Free { batches } => self.kernels.free(&batches),
                 Action::JobDone(outcome) => return Some(outcome),
             }
         }
@@ -280,6 +313,17 @@ impl Driver {
         }
     }
 
+    fn ask_script(&self) {
+        let stage = self.engine.graph().scripted().map(|stage| stage.id);
+        let Some((script, stage)) = self.script.as_ref().zip(stage) else {
+            let why = "a TestStream has no script; this is a bug in Purlin, please report it".to_owned();
+            self.reporter.event(Event::Broken { why });
+            return;
+        };
+        let out = LaneWriter::new(self.engine.graph(), stage, self.kernels.batches.clone());
+        script.next(out, &self.reporter);
+    }
+
     fn start_bundle(&mut self, draft: BundleDraft) {
         let meter = Arc::new(BundleMeter::default());
         self.profile(|profiler| profiler.started(&draft, &meter));
@@ -291,6 +335,7 @@ impl Driver {
         let batches = self.kernels.batches.clone();
         let io = BundleIo {
             input: BatchReader::of_stage(self.engine.graph(), &draft, batches, meter.clone()),
+            groups: GroupStore::new(self.kernels.batches.clone(), self.kernels.pins.clone()),
             state: self.state.view(&draft),
             sides: self.kernels.sides.clone(),
             out: LaneWriter::new(self.engine.graph(), draft.stage, self.kernels.batches.clone()),

@@ -12,12 +12,30 @@ use thiserror::Error;
 
 use super::{MetricKey, bounded_trie, histogram};
 
+/// How many metrics a job has at most.
+pub(super) const METRICS_MAX: usize = 100_000;
+
+/// How long a value of a metric may be, with its names.
+pub(super) const METRIC_LENGTH_MAX: usize = 4 << 20;
+
 /// Two values of a metric that cannot be merged.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MetricMergeError {
     /// A payload is not what its kind says.
     #[error("a worker reported metric {} with a payload that is no {}", key.urn, key.kind)]
     Payload {
+        /// Which metric.
+        key: Box<MetricKey>,
+    },
+    /// Far more than people look at.
+    #[error("a worker reported metric {} where {METRICS_MAX} are kept already; it is left out: report fewer of them, under fewer names", key.urn)]
+    TooMany {
+        /// Which metric.
+        key: Box<MetricKey>,
+    },
+    /// Far more than people look at.
+    #[error("the value of metric {}, of kind {}, exceeds {METRIC_LENGTH_MAX} bytes; what it was before is shown", key.urn, key.kind)]
+    TooLong {
         /// Which metric.
         key: Box<MetricKey>,
     },
@@ -49,7 +67,26 @@ pub(super) fn merge(key: &MetricKey, so_far: &Bytes, more: &Bytes) -> Result<Byt
         kinds::PROGRESS_TYPE => Some(b.to_vec()),
         _ => return Err(MetricMergeError::Kind { key: Box::new(key.clone()) }),
     };
-    merged.map(Bytes::from).ok_or_else(|| MetricMergeError::Payload { key: Box::new(key.clone()) })
+    match merged {
+        Some(merged) if merged.len() > METRIC_LENGTH_MAX => {
+            Err(MetricMergeError::TooLong { key: Box::new(key.clone()) })
+        }
+        Some(merged) => Ok(merged.into()),
+        None => Err(MetricMergeError::Payload { key: Box::new(key.clone()) }),
+    }
+}
+
+/// Whether a payload is what its kind says, and not too long. Kinds that do not merge may be anything.
+pub(super) fn check(key: &MetricKey, payload: &Bytes) -> Result<(), MetricMergeError> {
+    let names = key.labels.iter().map(|(label, value)| label.len() + value.len()).sum::<usize>();
+    if payload.len() + names + key.urn.len() + key.kind.len() > METRIC_LENGTH_MAX {
+        return Err(MetricMergeError::TooLong { key: Box::new(key.clone()) });
+    }
+    // Whatever merges with itself can be read.
+    match merge(key, payload, payload) {
+        Ok(_) | Err(MetricMergeError::Kind { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn int(bytes: &mut &[u8]) -> Option<i64> {

@@ -255,7 +255,8 @@ fn reason(engine: &Engine, stage: StageId, now: ProcessingTime) -> Option<Waitin
         Wait::Clock { .. } => Some(Waiting::Clock),
         Wait::Schedule { .. } => Some(Waiting::Schedule),
         Wait::Upstream { .. } => Some(Waiting::Input),
-        Wait::Running { .. } => None,
+        // Timers and scripts are no reason for elements to wait.
+        Wait::Running { .. } | Wait::State { .. } | Wait::Script => None,
     });
     reasons.min()
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::Execute;
 use crate::commands::explain::{Source, registry};
 use crate::exit::{Exit, Failure};
+use crate::sdk::Sdk;
 use crate::terminal;
 
 /// Tell whether a pipeline can run, with every reason why not. Runs nothing.
@@ -23,6 +24,9 @@ pub(crate) struct Check {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Whose flags COMMAND takes; told from COMMAND if it is not given.
+    #[arg(long, value_enum)]
+    sdk: Option<Sdk>,
     /// A program that submits the pipeline, instead of a file: `-- python pipeline.py …`
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -52,7 +56,7 @@ impl Execute for Check {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
         registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
-        let (pipeline, options) = Source::new(self.file, self.command)?.read()?;
+        let (pipeline, options) = Source::new(self.file, self.command, self.sdk)?.read()?;
         let config = ServerConfig::new(registry, self.runner);
         let checked = purlin_job_server::check(&config, pipeline, &options);
         if self.json {

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::Execute;
 use crate::exit::{Exit, Failure};
+use crate::sdk::Sdk;
 use crate::{pipeline_file, terminal};
 
 /// Print how a pipeline would run: its stages, fusion, groupings and coders. Runs nothing.
@@ -27,6 +28,9 @@ pub(crate) struct Explain {
     /// Print JSON: the text, and the same as a graph in the dot language.
     #[arg(long)]
     json: bool,
+    /// Whose flags COMMAND takes; told from COMMAND if it is not given.
+    #[arg(long, value_enum)]
+    sdk: Option<Sdk>,
     /// A program that submits the pipeline, instead of a file: `-- python pipeline.py …`
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -48,7 +52,7 @@ struct Explained {
 
 impl Execute for Explain {
     fn execute(self) -> Result<Exit, Failure> {
-        let (pipeline, _) = Source::new(self.file, self.command)?.read()?;
+        let (pipeline, _) = Source::new(self.file, self.command, self.sdk)?.read()?;
         let planned = validate(pipeline).and_then(|pipeline| plan(&pipeline)).map_err(Failure::failed)?;
         if self.json {
             terminal::print_json(&Explained { text: explain::text(&planned), dot: explain::dot(&planned) })?;
@@ -73,15 +77,15 @@ pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// A program that submits it.
-    Program(Vec<String>),
+    Program(Vec<String>, Option<Sdk>),
 }
 
 impl Source {
     /// One of the two must be given.
-    pub(crate) fn new(file: Option<PathBuf>, command: Vec<String>) -> Result<Self, Failure> {
+    pub(crate) fn new(file: Option<PathBuf>, command: Vec<String>, sdk: Option<Sdk>) -> Result<Self, Failure> {
         match (file, command.is_empty()) {
             (Some(file), true) => Ok(Self::File(file)),
-            (None, false) => Ok(Self::Program(command)),
+            (None, false) => Ok(Self::Program(command, sdk)),
             (None, true) => Err(Failure::Usage(
                 "name a file that holds a pipeline, or a program that submits one: `-- python pipeline.py`".to_owned(),
             )),
@@ -95,8 +99,8 @@ impl Source {
     pub(crate) fn read(&self) -> Result<(pb::Pipeline, prost_types::Struct), Failure> {
         match self {
             Self::File(path) => Ok((pipeline_file::read(path)?, prost_types::Struct::default())),
-            Self::Program(command) => {
-                let submitted = crate::capture::submission_of(command)?;
+            Self::Program(command, sdk) => {
+                let submitted = crate::capture::submission_of(command, *sdk)?;
                 Ok((submitted.pipeline.unwrap_or_default(), submitted.pipeline_options.unwrap_or_default()))
             }
         }

@@ -1,16 +1,16 @@
 //! `purlin serve`: the long-lived job service.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::Args;
 use purlin_fn_api::DOCKER;
 use purlin_job_server::{ArtifactPlace, MESSAGE_SIZE_MAX, MemoryBudget, Server, ServerConfig};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Execute;
 use crate::commands::explain::registry;
 use crate::exit::{Exit, Failure};
+use crate::interrupts::{Interrupt, Interrupts};
 use crate::logging::{self, LogFormat};
 use crate::size::memory_budget;
 use crate::terminal;
@@ -20,7 +20,7 @@ use crate::terminal;
 /// Once the server answers, one line on standard output says where: `listening on 127.0.0.1:8073`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The address to listen on. Only this machine's own (127.0.0.1, ::1, localhost) until there is TLS.
+    /// The address to listen on. Only 127.0.0.1, ::1 and localhost, which all mean both of them, until there is TLS.
     #[arg(long, env = "PURLIN_HOST", default_value = "127.0.0.1")]
     host: String,
     /// The port to listen on, on 127.0.0.1 and ::1; 0 for any that is free.
@@ -32,11 +32,12 @@ pub(crate) struct Serve {
     /// How many workers each environment of a job gets at most; the cores, if it is not given.
     #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// How much memory jobs may use together, as 512MiB or 50%. Checked and shown, but it bounds nothing yet: this
-    /// version keeps elements in memory.
+    /// How much memory this server may use for all jobs together, as 512MiB or 50% of the machine. What does not fit goes
+    /// to disk: into --data-dir, or a temporary folder.
     #[arg(long, env = "PURLIN_MEMORY_BUDGET", default_value = "50%", value_parser = memory_budget, value_name = "SIZE")]
     memory_budget: MemoryBudget,
-    /// Where the files that pipelines bring along are kept; a temporary folder, if it is not given.
+    /// Where the files that pipelines bring along are kept, and data that does not fit into memory; a temporary folder, if it
+    /// is not given.
     #[arg(long, env = "PURLIN_DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// How large a message may be, in bytes.
@@ -86,28 +87,26 @@ impl Execute for Serve {
 impl Serve {
     async fn serve(&self, config: ServerConfig) -> Result<Exit, Failure> {
         // Signals are listened for before the readiness line, so that whoever reads it may send one.
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")));
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut interrupts = Interrupts::listen()?;
         let server = Server::bind(config).await.map_err(Failure::failed)?;
         let port = server.port();
         tracing::info!(port, runner = self.runner, "serving");
         terminal::print(&format!("listening on 127.0.0.1:{port}\n"))?;
-        let why = tokio::select! {
-            _ = terminate.recv() => "the server was told to end (SIGTERM)",
-            _ = interrupt.recv() => "the server was told to end (Ctrl-C)",
+        let why = match interrupts.next().await {
+            Interrupt::Terminate => "the server was told to end (SIGTERM)",
+            Interrupt::CtrlC => "the server was told to end (Ctrl-C)",
         };
         tracing::info!("{why}; cancelling all jobs");
-        server.shutdown(why).await;
+        interrupts.shut_down(server, why).await;
         Ok(Exit::Ok)
     }
 }
 
 fn check_host(host: &str) -> Result<(), Failure> {
-    let loopback = host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if loopback {
+    // Both of these are served, whichever is named; another address of this machine is not.
+    let served = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    if host == "localhost" || address.is_ok_and(|address| served.contains(&address)) {
         return Ok(());
     }
     Err(Failure::Usage(format!(
@@ -123,10 +122,10 @@ mod tests {
 
     #[test]
     fn only_addresses_of_this_machine_are_served() {
-        for host in ["127.0.0.1", "localhost", "::1", "[::1]", "127.0.0.2"] {
+        for host in ["127.0.0.1", "localhost", "::1", "[::1]"] {
             assert!(check_host(host).is_ok(), "{host}");
         }
-        for host in ["0.0.0.0", "::", "10.0.0.1", "example.com", ""] {
+        for host in ["0.0.0.0", "::", "10.0.0.1", "127.0.0.2", "example.com", ""] {
             assert!(check_host(host).is_err(), "{host}");
         }
     }

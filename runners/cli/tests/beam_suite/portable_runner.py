@@ -7,7 +7,6 @@ Workers are in this process (LOOPBACK). What upstream skips stays skipped, with 
 """
 
 import os
-import unittest
 
 from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.options.pipeline_options import PortableOptions
@@ -26,9 +25,3 @@ class PurlinTest(upstream.PortableRunnerTest):
         # What pip has installed is logged with each job otherwise, and pip takes longer to say it than most of these jobs.
         options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
         return options
-
-    def test_sliding_windows(self):
-        raise unittest.SkipTest("needs unbounded sources in real time, which Purlin does not run yet")
-
-    def test_unbounded_source_read(self):
-        raise unittest.SkipTest("needs unbounded sources in real time, which Purlin does not run yet")

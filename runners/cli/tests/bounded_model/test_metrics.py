@@ -2,7 +2,7 @@
 
 import apache_beam as beam
 import pytest
-from apache_beam.metrics import Metrics
+from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.utils.histogram import LinearBucket
 
 from support import pipeline
@@ -53,3 +53,20 @@ def test_what_a_failed_job_tried_is_not_committed():
         result.wait_until_finish()
     # What a bundle that failed had counted is lost with it, unless it had told of its progress.
     assert not any(metric.committed for metric in result.metrics().query()["counters"])
+
+
+class Counts(beam.DoFn):
+    def process(self, element):
+        Metrics.counter("steps", "seen").inc()
+        yield element
+
+
+def test_metrics_are_found_by_step():
+    with pipeline() as p:
+        numbers = p | beam.Create(range(10))
+        _ = numbers | "One" >> beam.ParDo(Counts())
+        _ = numbers | "Two" >> beam.Filter(lambda n: n < 3) | "Three" >> beam.ParDo(Counts())
+    found = p.result.metrics().query(MetricsFilter().with_step("One").with_name("seen"))["counters"]
+    assert [(metric.key.step, metric.committed) for metric in found] == [("One", 10)]
+    found = p.result.metrics().query(MetricsFilter().with_name("seen"))["counters"]
+    assert sorted((metric.key.step, metric.committed) for metric in found) == [("One", 10), ("Three", 3)]

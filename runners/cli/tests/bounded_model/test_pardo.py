@@ -68,11 +68,13 @@ class Lives(beam.DoFn):
 
 
 def test_a_dofns_life():
+    SEEN.pop("torn down", None)
     with pipeline() as p:
         finished = p | beam.Create([1, 2, 3]) | beam.Map(lambda x: window.TimestampedValue(x, x)) | (
             beam.WindowInto(window.FixedWindows(2))) | beam.ParDo(Lives())
         at = finished | beam.Map(lambda x, t=beam.DoFn.TimestampParam, w=beam.DoFn.WindowParam: (x[0], float(t), float(w.start)))
         assert_that(at, equal_to([(1, 1.0, 0.0), (2, 2.0, 2.0), (3, 3.0, 2.0)]))
+    assert shown("torn down", 1)
 
 
 class Finalizes(beam.DoFn):

@@ -1,10 +1,12 @@
 """Side inputs."""
 
+import typing
+
 import apache_beam as beam
 import pytest
 from apache_beam import pvalue
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import window
+from apache_beam.transforms import userstate, window
 
 from support import pipeline
 
@@ -73,3 +75,58 @@ def test_too_many_values_for_a_singleton_are_an_error_of_the_user():
     _ = p | beam.Create([0]) | "Reader" >> beam.Map(lambda x, side: x, pvalue.AsSingleton(side))
     with pytest.raises(RuntimeError, match="Reader"):
         p.run().wait_until_finish()
+
+
+class Scaled(beam.CombineFn):
+    def create_accumulator(self, factor):
+        return 0
+
+    def add_input(self, accumulator, element, factor):
+        return accumulator + element * factor
+
+    def merge_accumulators(self, accumulators, factor):
+        return sum(accumulators)
+
+    def extract_output(self, accumulator, factor):
+        return accumulator + factor
+
+
+class Remembers(beam.DoFn):
+    TOTAL = userstate.CombiningValueStateSpec("total", sum)
+
+    def process(self, element, factor, total=beam.DoFn.StateParam(TOTAL)):
+        total.add(element[1] * factor)
+        yield element[0], total.read()
+
+
+def test_side_inputs_of_combiners_and_of_state():
+    with pipeline() as p:
+        # Beam takes any one of a stateful DoFn's inputs for its main input as it looks for keys, so that all must do.
+        factor = pvalue.AsSingleton(p | "factor" >> beam.Create([10]).with_output_types(typing.Any))
+        pairs = p | beam.Create([("k", 1), ("k", 2), ("l", 3)])
+        assert_that(pairs | beam.CombinePerKey(Scaled(), factor), equal_to([("k", 40), ("l", 40)]), "per key")
+        assert_that(pairs | beam.Values() | beam.CombineGlobally(Scaled(), factor), equal_to([70]), "globally")
+        totals = pairs | beam.ParDo(Remembers(), factor) | beam.CombinePerKey(max)
+        assert_that(totals, equal_to([("k", 30), ("l", 30)]), "state")
+
+
+def test_one_collection_read_in_every_way_and_by_itself():
+    with pipeline() as p:
+        pairs = p | beam.Create([("a", 1), ("b", 2)])
+        read = pairs | beam.Map(
+            lambda pair, listed, found, multi, every: (pair, sorted(listed), found[pair[0]], list(multi[pair[0]]), len(list(every))),
+            pvalue.AsList(pairs), pvalue.AsDict(pairs), pvalue.AsMultiMap(pairs), pvalue.AsIter(pairs))
+        both = [("a", 1), ("b", 2)]
+        assert_that(read, equal_to([(("a", 1), both, 1, [1], 2), (("b", 2), both, 2, [2], 2)]))
+
+
+def test_a_side_input_in_other_windows_than_the_main_input():
+    def at(value, second):
+        return window.TimestampedValue(value, second)
+
+    with pipeline() as p:
+        side = p | "side" >> beam.Create([at(1, 1), at(2, 11)]) | "tens" >> beam.WindowInto(window.FixedWindows(10))
+        looked = p | "main" >> beam.Create([at("x", 7)]) | "sliding" >> beam.WindowInto(window.SlidingWindows(10, 5)) | beam.Map(
+            lambda x, side, of=beam.DoFn.WindowParam: (x, float(of.start), list(side)), pvalue.AsList(side))
+        # The window that holds the last instant of the main window.
+        assert_that(looked, equal_to([("x", 0.0, [1]), ("x", 5.0, [2])]))

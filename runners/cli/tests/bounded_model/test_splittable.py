@@ -55,3 +55,9 @@ def test_splittable_dofns_with_side_inputs():
         factor = p | "factor" >> beam.Create([3])
         numbers = p | beam.Create([10]) | beam.ParDo(Side(), pvalue.AsSingleton(factor))
         assert_that(numbers, equal_to([3 * n for n in range(10)]))
+
+
+def test_splittable_dofns_that_python_has_taken_apart():
+    with pipeline("--experiments=pre_optimize=all_except_fusion") as p:
+        numbers = p | beam.Create([0, 1, 20]) | beam.ParDo(Checkpoints())
+        assert_that(numbers, equal_to([(1, 0)] + [(20, n) for n in range(20)]))

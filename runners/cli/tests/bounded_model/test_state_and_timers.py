@@ -113,3 +113,75 @@ def test_event_time_timers():
             "element", ("k", "first", 5.0), ("loop", 10.0), ("loop", 20.0), ("loop", 30.0), ("tagged", "x", 20.0),
             ("tagged", "y", 20.0),
         ]))
+
+
+class AtTheEnd(beam.DoFn):
+    """Python's way to say "with the window": a timer for the instant behind its last."""
+    BAG = userstate.BagStateSpec("bag", coders.VarIntCoder())
+    END = userstate.TimerSpec("end", userstate.TimeDomain.WATERMARK)
+    LATER = userstate.TimerSpec("later", userstate.TimeDomain.WATERMARK)
+
+    def process(
+        self, element, of=beam.DoFn.WindowParam, bag=beam.DoFn.StateParam(BAG), end=beam.DoFn.TimerParam(END),
+        later=beam.DoFn.TimerParam(LATER)):
+        bag.add(element[1])
+        end.set(of.end)
+        later.set(of.end + 3600)
+
+    @userstate.on_timer(END)
+    def on_end(self, key=beam.DoFn.KeyParam, of=beam.DoFn.WindowParam, bag=beam.DoFn.StateParam(BAG), at=beam.DoFn.TimestampParam):
+        yield "end", key, sorted(bag.read()), float(of.start), float(at)
+
+    @userstate.on_timer(LATER)
+    def on_later(self, key=beam.DoFn.KeyParam, of=beam.DoFn.WindowParam, at=beam.DoFn.TimestampParam):
+        yield "later", key, float(of.start), float(at)
+
+
+def test_timers_fire_with_their_window_at_the_latest():
+    with pipeline() as p:
+        fired = p | beam.Create([1, 2, 12]) | beam.Map(lambda second: window.TimestampedValue(("k", second), second)) | (
+            beam.WindowInto(window.FixedWindows(10))) | beam.ParDo(AtTheEnd()).with_output_types(typing.Any)
+        assert_that(fired, equal_to([
+            ("end", "k", [1, 2], 0.0, 10.0), ("end", "k", [12], 10.0, 20.0), ("later", "k", 0.0, 10.0), ("later", "k", 10.0, 20.0),
+        ]))
+
+
+class Once(beam.DoFn):
+    SEEN = userstate.ReadModifyWriteStateSpec("seen", coders.VarIntCoder())
+
+    def process(self, element, seen=beam.DoFn.StateParam(SEEN)):
+        if seen.read() is None:
+            seen.write(1)
+            yield element
+
+
+class Sums(beam.DoFn):
+    TOTAL = userstate.CombiningValueStateSpec("total", sum)
+    END = userstate.TimerSpec("end", userstate.TimeDomain.WATERMARK)
+
+    def process(
+        self, element, of=beam.DoFn.WindowParam, total=beam.DoFn.StateParam(TOTAL), end=beam.DoFn.TimerParam(END)):
+        total.add(element[1])
+        end.set(of.end)
+
+    @userstate.on_timer(END)
+    def on_end(self, key=beam.DoFn.KeyParam, total=beam.DoFn.StateParam(TOTAL), at=beam.DoFn.TimestampParam):
+        yield key, total.read(), float(at)
+
+
+def test_state_in_windows_that_merge_is_refused():
+    p = pipeline()
+    _ = p | beam.Create([("k", 1)]) | beam.WindowInto(window.Sessions(10)) | "First of a session" >> beam.ParDo(Once())
+    with pytest.raises(Exception, match="First of a session") as caught:
+        p.run()
+    assert "in windows that do not merge" in str(caught.value), caught.value
+
+
+def test_state_behind_windows_that_have_merged():
+    with pipeline() as p:
+        seen = p | beam.Create([1, 2, 30]) | beam.Map(lambda second: window.TimestampedValue(("k", second), second)) | (
+            beam.WindowInto(window.Sessions(10))) | beam.GroupByKey() | beam.MapTuple(lambda key, values: (key, sorted(values))) | (
+            beam.ParDo(Once()))
+        assert_that(seen, equal_to([("k", [1, 2]), ("k", [30])]), "state")
+        totals = seen | beam.MapTuple(lambda key, values: (key, sum(values))) | beam.ParDo(Sums())
+        assert_that(totals, equal_to([("k", 3, 12.0), ("k", 30, 40.0)]), "timers")

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod counts;
+pub(crate) mod jobs;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -119,6 +120,11 @@ impl Started {
         Self { words, group, end, ended: false }
     }
 
+    /// Sends a signal to the program alone, as `kill` does.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, &self.group.to_string());
+    }
+
     /// Waits for its end, but not for ever.
     pub(crate) fn finish(mut self) -> Finished {
         let output = self.end.recv_timeout(PROGRAM_MAX);
@@ -164,10 +170,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits for its readiness line.
     pub(crate) fn start() -> Self {
+        let mut command = purlin();
+        command.args(["serve", "--port", "0"]);
+        Self::by(command)
+    }
+
+    /// The same with a command of the test's own.
+    pub(crate) fn by(mut command: Command) -> Self {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let stderr = log.reopen().expect("the file was just made");
-        let mut command = purlin();
-        command.args(["serve", "--port", "0"]).stdout(Stdio::piped()).stderr(stderr);
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("the program under test was built");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
@@ -192,6 +204,17 @@ impl Server {
     /// Where it listens, as an argument of a program.
     pub(crate) fn endpoint(&self) -> String {
         format!("localhost:{}", self.port)
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, &self.child.id().to_string());
+    }
+
+    /// Waits for its end; how it ended, and what it logged.
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("it is our child");
+        (status, read(&self.log))
     }
 
     /// Whether it still runs.

@@ -57,6 +57,15 @@ pub enum Action {
         /// Which.
         bundle: BundleId,
     },
+    /// The elements of one batch stand behind those of another from now on, and its id is gone.
+    Join {
+        /// The one that grows.
+        into: BatchId,
+        /// The one that is gone.
+        batch: BatchId,
+    },
+    /// Nothing else can happen: the script's next event is wanted. Answered by exactly one `Scripted`, or `Broken`.
+    AskScript,
     /// Nobody will read these again.
     Free {
         /// Which.

@@ -12,12 +12,24 @@ pub struct EngineConfig {
     /// How long a bundle of a worker may run before it is asked to share what is left with workers that are idle, in
     /// milliseconds. Asked again each time its age has doubled. `None` never asks.
     pub share_after_ms: Option<i64>,
+    /// In a lane where so many batches wait, small ones that arrive are joined: what is slow must not drown in references.
+    pub join_behind: usize,
     /// How many bundles the runner runs itself at once: the data threads.
     pub kernel_slots: u32,
+    /// How many bytes of elements a bundle of the runner's own holds in memory at once. It takes lanes up to this much, and divides a
+    /// lane that has more. Large enough that dividing is rare, small enough that all kernels fit beside what they read and write.
+    pub kernel_share_bytes: u64,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { lost_worker_attempts_max: 4, user_error_attempts_max: 1, share_after_ms: Some(100), kernel_slots: 2 }
+        Self {
+            lost_worker_attempts_max: 4,
+            user_error_attempts_max: 1,
+            share_after_ms: Some(100),
+            join_behind: 16,
+            kernel_slots: 2,
+            kernel_share_bytes: 32 << 20,
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! All that can happen to a job, as the core hears of it.
 
-use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 
 use crate::core::action::BundleId;
-use crate::core::bundle::BundleResult;
+use crate::core::bundle::{BundleResult, Routed};
 use crate::core::stage::{EnvIndex, OutputId, StageId};
 use crate::data::{BatchRef, BatchSlice};
 
@@ -47,6 +47,8 @@ pub enum Event {
         /// What the user is told.
         why: String,
     },
+    /// What a script says next; the answer to [`AskScript`](crate::core::action::Action::AskScript).
+    Scripted(ScriptEvent),
     /// The user wants the job to end.
     Cancel,
     /// The clock has reached what [`next_wakeup`](crate::core::engine::Engine::next_wakeup) asked for.
@@ -61,6 +63,27 @@ pub enum MemoryLevel {
     Low,
     /// Nearly all; what can wait should.
     High,
+}
+
+/// One event of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptEvent {
+    /// Elements come, as one bundle.
+    Elements(Vec<Routed>),
+    /// The event time of an output moves on.
+    Watermark {
+        /// Which output.
+        output: OutputId,
+        /// How far.
+        to: EventTime,
+    },
+    /// The clock moves on.
+    Clock {
+        /// By how much.
+        by: Millis,
+    },
+    /// There are no more events.
+    End,
 }
 
 /// Why a bundle failed.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::stage::StageName;
 
@@ -55,6 +55,17 @@ pub enum Wait {
         /// How many residuals.
         residuals: u64,
     },
+    /// The next event of its script.
+    Script,
+    /// Timers and what is held back, in its state.
+    State {
+        /// The least timestamp that may still be emitted.
+        hold: Option<EventTime>,
+        /// The earliest timer of event time.
+        next_event: Option<EventTime>,
+        /// The earliest timer of the clock.
+        next_processing: Option<ProcessingTime>,
+    },
     /// Bundles that run.
     Running {
         /// How many.
@@ -78,6 +89,20 @@ impl fmt::Display for Wait {
             }
             Self::Workers { elements } => write!(f, "a worker, with {elements} elements pending"),
             Self::Clock { residuals } => write!(f, "the clock, for {residuals} residuals that asked for a delay"),
+            Self::Script => f.write_str("the next event of its script"),
+            Self::State { hold, next_event, next_processing } => {
+                f.write_str("timers")?;
+                if let Some(at) = next_event {
+                    write!(f, ", the next at {at} of event time")?;
+                }
+                if let Some(at) = next_processing {
+                    write!(f, ", the next at {} of the clock", at.0)?;
+                }
+                match hold {
+                    Some(hold) if *hold < EventTime::MAX => write!(f, ", and its state holds the watermark at {hold}"),
+                    Some(_) | None => Ok(()),
+                }
+            }
             Self::Running { bundles } => write!(f, "{bundles} running bundles"),
             Self::Schedule { elements } => write!(f, "the runner's schedule, which leaves {elements} elements lying"),
         }

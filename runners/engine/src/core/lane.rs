@@ -6,7 +6,7 @@ use std::fmt;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::EventTime;
 
-use crate::data::BatchSlice;
+use crate::data::{BatchId, BatchRef, BatchSlice};
 
 /// Which queue of a stage.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,18 @@ impl fmt::Debug for Lane {
     }
 }
 
+/// A batch that has grown to this size, in bytes, takes no others in.
+const JOINED_BYTES_MAX: u64 = 512 << 10;
+
+/// A batch became part of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The one that has grown, as it was before.
+    pub into: BatchRef,
+    /// The one that is gone.
+    pub batch: BatchId,
+}
+
 /// The pending input of one lane, in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct LaneQueue {
@@ -40,6 +52,30 @@ impl LaneQueue {
         self.elements += u64::from(slice.len());
         self.bytes += slice.bytes();
         self.slices.push_back(slice);
+    }
+
+    /// Adds behind what is there. A small batch becomes part of the one before it, if that is small too and so many batches
+    /// wait already: in a lane that is slow, references must not pile up.
+    pub fn push_or_join(&mut self, slice: BatchSlice, join_behind: usize) -> Option<Joined> {
+        if self.slices.len() >= join_behind
+            && let Some(last) = self.slices.back_mut()
+            && last.is_whole()
+            && slice.is_whole()
+            && last.batch.window_max == slice.batch.window_max
+            && last.batch.bytes + slice.batch.bytes <= JOINED_BYTES_MAX
+            && let Some(count) = last.batch.count.checked_add(slice.batch.count)
+        {
+            let into = last.batch;
+            last.batch.count = count;
+            last.last = count;
+            last.batch.bytes += slice.batch.bytes;
+            last.batch.min_timestamp = into.min_timestamp.min(slice.batch.min_timestamp);
+            self.elements += u64::from(slice.len());
+            self.bytes += slice.batch.bytes;
+            return Some(Joined { into, batch: slice.batch.id });
+        }
+        self.push(slice);
+        None
     }
 
     /// Puts input back in front, in its old order: what a failed bundle had taken.

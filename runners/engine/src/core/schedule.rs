@@ -64,6 +64,13 @@ pub struct Pick {
     pub bytes_max: u64,
 }
 
+impl Pick {
+    /// All that is ready of a stage, in one bundle.
+    pub fn all(stage: StageId) -> Self {
+        Self { stage, lanes_max: usize::MAX, elements_max: u64::MAX, bytes_max: u64::MAX }
+    }
+}
+
 /// Decides which ready bundles start, how large they are, and when a running one is cut. Pure, like the core: the
 /// same calls give the same answers.
 ///

@@ -106,6 +106,23 @@ impl ElementBatch {
         builder.finish()
     }
 
+    /// How many bytes its elements have on the wire.
+    pub fn wire_bytes(&self) -> u64 {
+        let headers = match &self.headers {
+            Headers::Uniform(header) => header.len() * self.len(),
+            Headers::Table { bytes, ends, of } => {
+                of.iter().map(|index| header_at(bytes, ends, *index as usize).len()).sum()
+            }
+        };
+        (headers + self.values.len()) as u64
+    }
+
+    /// A batch of one value without a header, in its own memory: a page of something else.
+    pub fn of_one(value: Vec<u8>) -> Self {
+        let ends = vec![value.len() as u32];
+        Self::of_parts(Headers::Uniform(Vec::new()), value.into(), ends, EventTime::MAX)
+    }
+
     /// The least timestamp; [`EventTime::MAX`] without elements.
     pub fn min_timestamp(&self) -> EventTime {
         self.min_timestamp
@@ -241,6 +258,20 @@ impl ElementBatchBuilder {
         self.ends.push(self.values.len() as u32);
     }
 
+    /// Adds an element whose value has this many bytes, and tells where these begin in [`values_mut`](Self::values_mut).
+    pub fn push_room(&mut self, header: &[u8], timestamp: EventTime, bytes: usize) -> usize {
+        self.push_header(header, timestamp);
+        let start = self.values.len();
+        self.values.resize(start + bytes, 0);
+        self.ends.push(self.values.len() as u32);
+        start
+    }
+
+    /// The values, to fill the room that was made.
+    pub fn values_mut(&mut self) -> &mut [u8] {
+        &mut self.values
+    }
+
     #[inline]
     fn push_header(&mut self, header: &[u8], timestamp: EventTime) {
         match self.header_ends.len().checked_sub(1) {
@@ -316,6 +347,9 @@ pub enum FrameError {
     },
 }
 
+/// No element is longer than a batch, and each thing that is counted in one takes a byte.
+const ELEMENT_LENGTH_MAX: i64 = BATCH_BYTES_MAX as i64;
+
 impl FrameError {
     /// Whether the frame may merely end too early, so that more bytes could make it whole.
     pub fn is_cut_short(&self) -> bool {
@@ -329,8 +363,9 @@ impl FrameError {
                 CoderFault::Truncated { .. }
                     | CoderFault::VarintTruncated
                     | CoderFault::Pane
-                    | CoderFault::Length { length: 0.., .. }
-                    | CoderFault::Count { count: 0.., .. }
+                    // What claims to be longer than any element is no beginning of one.
+                    | CoderFault::Length { length: 0..=ELEMENT_LENGTH_MAX, .. }
+                    | CoderFault::Count { count: 0..=ELEMENT_LENGTH_MAX, .. }
             ),
         }
     }

@@ -6,6 +6,10 @@
 //! Consumers that partition alike share batches' memory, though each gets a reference of its own. What waits here is
 //! bounded, however many outputs, lanes and windows there are, and reserved.
 
+mod groups;
+
+pub use groups::Pin;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,6 +85,10 @@ pub struct LaneWriter {
     input: Option<(Arc<Coder>, WindowCoder)>,
     shelf: Shelf,
     residuals: Vec<BatchId>,
+    /// Pages of the values of large groups.
+    extents: Vec<BatchId>,
+    /// Which batches refer to which extents.
+    pins: Vec<Pin>,
 }
 
 /// Where batches of all outputs go, and what is known of them together.
@@ -146,7 +154,7 @@ impl LaneWriter {
             totals: WriterTotals::default(),
             unaccounted: 0,
         };
-        Self { stage, outputs, input, shelf, residuals: Vec::new() }
+        Self { stage, outputs, input, shelf, residuals: Vec::new(), extents: Vec::new(), pins: Vec::new() }
     }
 
     /// The account that the bundle's memory comes from.
@@ -251,6 +259,7 @@ impl LaneWriter {
             }
         }
         self.residuals.clear();
+        self.extents.clear();
         Ok((std::mem::take(&mut self.shelf.routed), self.shelf.totals))
     }
 
@@ -266,6 +275,7 @@ impl Drop for LaneWriter {
     fn drop(&mut self) {
         let mut batches: Vec<_> = self.shelf.routed.iter().map(|routed| routed.batch.id).collect();
         batches.append(&mut self.residuals);
+        batches.append(&mut self.extents);
         if !batches.is_empty() {
             self.shelf.store.free(&batches);
         }

@@ -6,7 +6,10 @@
 //! A kernel runs on a data thread, owns its lanes while it runs, and asks no clock.
 
 pub mod grouping;
+mod pane;
 mod run;
 mod sort_by_time;
+mod trigger;
+mod window;
 
-pub use run::{KernelDone, KernelError, KernelIo, run_kernel};
+pub use run::{KernelDone, KernelError, KernelIo, KernelState, run_kernel};

@@ -1,30 +1,46 @@
 //! Runs a kernel: the one entry for all stages that the runner executes itself.
 
-use std::sync::Arc;
-
 use purlin_model::element::{Header, HeaderError};
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
 use thiserror::Error;
 
-use super::grouping::append_once;
+use super::grouping::{append_once, key_major};
 use super::sort_by_time;
+use crate::core::bundle::DropCounts;
 use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
-use crate::data::{BatchRef, BatchSlice, ElementBatch, LaneWriter, WriteError};
-use crate::store::{SideStore, StoreError};
+use crate::data::{BatchInput, BatchRef, LaneWriter, WriteError};
+use crate::store::{SideStore, StateError, StateView, StoreError};
 
 /// What a kernel may read and write.
 #[derive(Debug)]
 pub struct KernelIo<'a> {
     /// Its elements, in the order of the draft's lanes.
-    pub input: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    pub input: BatchInput,
     /// What an SDK said of windows that must merge; empty the first time.
-    pub merged: Vec<(Arc<ElementBatch>, BatchSlice)>,
+    pub merged: BatchInput,
     /// Where side inputs are kept.
     pub sides: &'a dyn SideStore,
+    /// For kernels that keep state ([`StageKind::keeps_state`]).
+    pub kept: Option<KernelState<'a>>,
     /// Where its outputs go.
     pub out: &'a mut LaneWriter,
+    /// How many bytes of elements it may hold in memory at once. Kernels that need all of a larger input divide it.
+    pub share_bytes: u64,
+}
+
+/// What a kernel that keeps state has beside its elements.
+#[derive(Debug)]
+pub struct KernelState<'a> {
+    /// The state and the timers of its lanes.
+    pub view: &'a mut dyn StateView,
+    /// How far the event time of its input has come.
+    pub watermark: EventTime,
+    /// The clock.
+    pub now: ProcessingTime,
+    /// What it has dropped so far.
+    pub dropped: DropCounts,
 }
 
 /// How a kernel ended.
@@ -47,15 +63,29 @@ pub enum KernelError {
     Window(#[from] HeaderError),
     /// A group is too large for one element of Beam's wire format.
     #[error(
-        "the values of one key and window take {bytes} bytes, which is more than the {max} that fit into one element; \
-         combine before grouping, or make the key finer"
+        "key {key} has {values} values of {bytes} bytes in window {window}, which is more than the {max} bytes that \
+         fit into one element, and not all that read these groups take larger ones by reference; combine before \
+         grouping, make the key finer, or read the groups only as the main input of transforms whose environment \
+         lists beam:coder:state_backed_iterable:v1"
     )]
     GroupTooLarge {
-        /// How many bytes the group has.
-        bytes: usize,
+        /// The key's encoding, escaped.
+        key: String,
+        /// The window.
+        window: String,
+        /// How many values the group has.
+        values: u64,
+        /// How many bytes they have.
+        bytes: u64,
         /// How many there may be.
-        max: usize,
+        max: u64,
     },
+    /// What a grouping kept of its windows is not what it wrote.
+    #[error("what was kept of the windows of a key cannot be read back; this is a bug in Purlin, please report it")]
+    Kept,
+    /// State cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// An SDK's answer about windows is not one.
     #[error(
         "the environment that merges windows of type {window_fn} answered wrongly: {problem}; correct the `merge` \
@@ -73,6 +103,9 @@ pub enum KernelError {
     /// Input or side inputs cannot be kept or read back.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The kernel was given no state: a bug.
+    #[error("stage {0} keeps state, and was given none; this is a bug in Purlin, please report it")]
+    NoState(StageId),
     /// The stage is not one that the runner executes: a bug.
     #[error("stage {0} is not run by a kernel; this is a bug in Purlin, please report it")]
     NotAKernel(StageId),
@@ -100,20 +133,28 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
                 // A grouping of nothing, or one that nobody reads, has nothing to do.
                 return Ok(KernelDone::Whole);
             };
-            append_once::group(input, strategy, io, *output)
+            append_once::group(input, strategy, io, graph.output(*output))
+        }
+        StageKind::Group { grouping: Grouping::KeyMajor, strategy, merge: _ } => {
+            let input = spec.upstream.first().map(|output| graph.output(*output));
+            let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
+                return Ok(KernelDone::Whole);
+            };
+            key_major::group(spec, input, strategy, io, *output)
         }
         StageKind::SortByTime => {
             if let (Some(input), Some(output)) = (spec.upstream.first(), spec.outputs.first()) {
-                sort_by_time::sort(graph.output(*input), &io.input, *output, io.out)?;
+                sort_by_time::sort(graph.output(*input), &io.input.load()?, *output, io.out)?;
             }
             Ok(KernelDone::Whole)
         }
         StageKind::Materialize(side) => {
-            for (batch, slice) in &io.input {
-                io.sides.append(*side, batch, slice.first as usize, slice.last as usize)?;
+            for loaded in io.input.stream() {
+                let (batch, slice) = loaded?;
+                io.sides.append(*side, &batch, &slice)?;
             }
             Ok(KernelDone::Whole)
         }
-        StageKind::Worker => Err(KernelError::NotAKernel(stage)),
+        StageKind::TestStream | StageKind::Worker => Err(KernelError::NotAKernel(stage)),
     }
 }

@@ -43,6 +43,9 @@ pub trait BatchStore: Send + Sync + fmt::Debug {
     /// If it is gone or cannot be read back.
     fn get(&self, id: BatchId) -> Result<Arc<ElementBatch>, StoreError>;
 
+    /// Puts the elements of `batch` behind those of `into`, and forgets its id. Both have one owner. Does no IO.
+    fn join(&self, into: BatchId, batch: BatchId);
+
     /// Gives each of these batches one more owner, each of whom frees it once.
     fn share(&self, batches: &[BatchId]);
 

@@ -131,6 +131,7 @@ impl Reservation {
                 None => pool.give_back(self.class, self.bytes - bytes),
             }
         }
+        // Without bounds too: who asks hears what he said.
         self.bytes = bytes;
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use purlin_model::window::BoundedWindow;
 
 use crate::core::stage::SideId;
-use crate::data::ElementBatch;
+use crate::data::{BatchSlice, ElementBatch};
 use crate::store::StoreError;
 
 /// A page of a side input: whole elements behind one another.
@@ -20,11 +20,12 @@ pub struct SidePage {
 
 /// Keeps side inputs, by window and, for multimaps, by key.
 pub trait SideStore: Send + Sync + fmt::Debug {
-    /// Adds the elements at these positions, each to every window that it stands in.
+    /// Adds the elements of a slice of this batch, each to every window that it stands in. The slice's batch is in the
+    /// batch store of the same job, and may be shared rather than copied.
     ///
     /// # Errors
     /// If they cannot be kept, or an element cannot be read.
-    fn append(&self, side: SideId, batch: &ElementBatch, first: usize, last: usize) -> Result<(), StoreError>;
+    fn append(&self, side: SideId, batch: &ElementBatch, slice: &BatchSlice) -> Result<(), StoreError>;
 
     /// All elements of a window. A window that nothing was added to is empty.
     ///

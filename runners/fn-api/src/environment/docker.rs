@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::process::Process;
 use super::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
+use crate::patience::Patience;
 
 /// How long an engine may take to say that it is there.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(10);
@@ -141,19 +142,19 @@ impl LaunchedWorker for Container {
         self.process.last_words()
     }
 
-    fn post_mortem(&mut self, patience: Duration) -> BoxFuture<'_, String> {
+    fn post_mortem(&mut self, patience: Patience) -> BoxFuture<'_, String> {
         self.process.post_mortem(patience)
     }
 
     fn stop(
         self: Box<Self>,
-        patience: Duration,
+        patience: Patience,
         close_control: Box<dyn FnOnce() -> bool + Send>,
     ) -> BoxFuture<'static, ()> {
         async move {
-            self.process.stop(patience, close_control).await;
+            self.process.stop(patience.clone(), close_control).await;
             // The command passes a SIGTERM on to its container, but a killed one leaves it behind. Most are gone by now, which is no error.
-            let _ = timeout(patience, self.docker.ask(&["rm", "--force", &self.name])).await;
+            let _ = timeout(patience.limit(), self.docker.ask(&["rm", "--force", &self.name])).await;
         }
         .boxed()
     }

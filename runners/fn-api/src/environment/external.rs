@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use purlin_model::ids::WorkerId;
@@ -14,6 +13,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
+use crate::patience::Patience;
 
 #[derive(Clone, Debug)]
 pub(super) struct External {
@@ -92,26 +92,26 @@ impl LaunchedWorker for PoolWorker {
         std::future::ready(String::new()).boxed()
     }
 
-    fn post_mortem(&mut self, _patience: Duration) -> BoxFuture<'_, String> {
+    fn post_mortem(&mut self, _patience: Patience) -> BoxFuture<'_, String> {
         std::future::ready(String::new()).boxed()
     }
 
     /// The pool first: it is what frees the worker's threads, and a Go pool refuses to forget a worker otherwise.
     fn stop(
         mut self: Box<Self>,
-        patience: Duration,
+        patience: Patience,
         close_control: Box<dyn FnOnce() -> bool + Send>,
     ) -> BoxFuture<'static, ()> {
         async move {
             let request = fnpb::StopWorkerRequest { worker_id: self.worker.to_string() };
-            match timeout(patience, self.pool.stop_worker(request)).await {
-                Ok(Ok(answer)) if answer.get_ref().error.is_empty() => {}
-                Ok(Ok(answer)) => {
+            match patience.with(self.pool.stop_worker(request)).await {
+                Some(Ok(answer)) if answer.get_ref().error.is_empty() => {}
+                Some(Ok(answer)) => {
                     tracing::warn!(worker = %self.worker, error = answer.into_inner().error, "a pool cannot stop a worker");
                 }
                 // The program that submitted the pipeline may be gone by now, and its workers with it.
-                Ok(Err(status)) => tracing::debug!(worker = %self.worker, %status, "a pool is gone"),
-                Err(_) => tracing::warn!(worker = %self.worker, "a pool does not answer"),
+                Some(Err(status)) => tracing::debug!(worker = %self.worker, %status, "a pool is gone"),
+                None => tracing::warn!(worker = %self.worker, "a pool does not answer"),
             }
             close_control();
         }

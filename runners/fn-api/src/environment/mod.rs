@@ -27,6 +27,7 @@ use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use thiserror::Error;
 
 use crate::config::{FnApiConfig, MorePython, WORKER_FOLDER, WORKER_PYTHON};
+use crate::patience::Patience;
 use docker::Docker;
 use external::External;
 use process::Process;
@@ -63,13 +64,13 @@ pub(crate) trait LaunchedWorker: Send + Sync + fmt::Debug {
     fn last_words(&mut self) -> BoxFuture<'_, String>;
 
     /// How it ended and what it said last, of a worker that must be ending.
-    fn post_mortem(&mut self, patience: Duration) -> BoxFuture<'_, String>;
+    fn post_mortem(&mut self, patience: Patience) -> BoxFuture<'_, String>;
 
     /// Makes it end. `close_control` ends its control stream, which tells it to leave by itself; false if
     /// there is none.
     fn stop(
         self: Box<Self>,
-        patience: Duration,
+        patience: Patience,
         close_control: Box<dyn FnOnce() -> bool + Send>,
     ) -> BoxFuture<'static, ()>;
 }
@@ -145,11 +146,23 @@ const SDK_BASE: &str = "beam:version:sdk_base:";
 const ALTERNATIVES: &str =
     "use --environment_type=LOOPBACK, or PROCESS with the worker's command in --environment_config";
 
+/// How deep environments that name alternatives may be nested in one another; SDKs nest once.
+const ANYOF_DEPTH_MAX: usize = 8;
+
 /// The first way to get workers that this server has. Blocks for as long as a container engine takes to say that it is there.
 pub(crate) fn choose(
     id: &str,
     environment: &pb::Environment,
     config: &FnApiConfig,
+) -> Result<Chosen, EnvironmentProblem> {
+    choose_within(id, environment, config, ANYOF_DEPTH_MAX)
+}
+
+fn choose_within(
+    id: &str,
+    environment: &pb::Environment,
+    config: &FnApiConfig,
+    depth_left: usize,
 ) -> Result<Chosen, EnvironmentProblem> {
     let problem =
         |what: String, fix: &str| EnvironmentProblem { environment: id.to_owned(), what, fix: fix.to_owned() };
@@ -189,11 +202,15 @@ pub(crate) fn choose(
             let launcher = Arc::new(Process::new(payload.command, payload.env));
             Ok(Chosen { launcher, capabilities, workers_may_multiply: true, program_port: None })
         }
+        urns::ANYOF if depth_left == 0 => Err(problem(
+            format!("its alternatives are nested deeper than {ANYOF_DEPTH_MAX} levels"),
+            "name the alternatives side by side",
+        )),
         urns::ANYOF => {
             let payload = pb::AnyOfEnvironmentPayload::decode(payload).map_err(unreadable)?;
             let mut problems = Vec::new();
             for alternative in &payload.environments {
-                match choose(id, alternative, config) {
+                match choose_within(id, alternative, config, depth_left - 1) {
                     Ok(chosen) => return Ok(chosen),
                     Err(problem) => problems.push(problem.what),
                 }
@@ -227,5 +244,22 @@ pub(crate) fn choose(
         }
         "" => Err(problem("it says nothing of where workers come from".to_owned(), ALTERNATIVES)),
         urn => Err(problem(format!("{urn} is not a kind of environment that Purlin knows"), ALTERNATIVES)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_within_alternatives_end() {
+        let mut nested = pb::Environment::default();
+        for _ in 0..2_000 {
+            let all = pb::AnyOfEnvironmentPayload { environments: vec![nested] };
+            let payload = all.encode_to_vec().into();
+            nested = pb::Environment { urn: urns::ANYOF.to_owned(), payload, ..pb::Environment::default() };
+        }
+        let refused = choose("env", &nested, &FnApiConfig::default()).unwrap_err().to_string();
+        assert!(refused.contains("environment `env`") && refused.contains("deeper than 8 levels"), "{refused}");
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::last_lines::LastLines;
 use super::{EnvironmentLauncher, LaunchError, LaunchedWorker, WorkerPlace};
 use crate::lock::lock;
+use crate::patience::Patience;
 
 /// How long the output of a process that has ended may take to arrive: a child of it may hold the pipe.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
@@ -213,6 +214,13 @@ impl ProcessWorker {
         self.exited.borrow().is_some()
     }
 
+    /// To the whole group, while its first process lives: its number means nobody else as long.
+    fn signal(&self, next: Signal) {
+        if !self.has_exited() {
+            signal(self.group, next);
+        }
+    }
+
     async fn words(&mut self) -> String {
         if self.has_exited() {
             self.heard_out().await;
@@ -235,12 +243,9 @@ impl LaunchedWorker for ProcessWorker {
         self.words().boxed()
     }
 
-    fn post_mortem(&mut self, patience: Duration) -> BoxFuture<'_, String> {
+    fn post_mortem(&mut self, patience: Patience) -> BoxFuture<'_, String> {
         async move {
-            let how = match timeout(patience, self.exit()).await {
-                Ok(how) => format!(" ({how})"),
-                Err(_) => String::new(),
-            };
+            let how = patience.with(self.exit()).await.map_or_else(String::new, |how| format!(" ({how})"));
             how + &self.words().await
         }
         .boxed()
@@ -248,20 +253,19 @@ impl LaunchedWorker for ProcessWorker {
 
     fn stop(
         mut self: Box<Self>,
-        patience: Duration,
+        patience: Patience,
         close_control: Box<dyn FnOnce() -> bool + Send>,
     ) -> BoxFuture<'static, ()> {
         async move {
             // Who was connected leaves when the control stream ends; who was not does not know that he should.
-            let mut left = close_control() && timeout(patience, self.exit()).await.is_ok();
-            for next in [Signal::TERM, Signal::KILL] {
-                if left {
-                    break;
-                }
-                if !self.has_exited() {
-                    signal(self.group, next);
-                }
-                left = timeout(patience, self.exit()).await.is_ok();
+            let mut left = close_control() && patience.with(self.exit()).await.is_some();
+            if !left {
+                self.signal(Signal::TERM);
+                left = patience.with(self.exit()).await.is_some();
+            }
+            if !left {
+                self.signal(Signal::KILL);
+                left = timeout(patience.limit(), self.exit()).await.is_ok();
             }
             if left {
                 self.heard_out().await;

@@ -1,20 +1,23 @@
 //! BeamFnState: side inputs and the state of keys, page by page.
 //!
 //! ```text
-//!   worker ══StateRequest══► by instruction: BundleRun ─► SideStore or StateView ─► StateResponse ══► worker
+//!   worker ══StateRequest══► by instruction: BundleRun ─► SideStore, StateView or groups ─► StateResponse ══► worker
 //! ```
 //! The stream of answers is made of the stream of requests, so that each is answered on the stream's own task and in
 //! order. Every request is answered, with an error if need be: a silent runner blocks a worker's thread for ever.
 
+mod group;
 mod side_input;
 mod user_state;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use purlin_backend::profile::Work;
+use purlin_engine::data::GroupError;
 use purlin_engine::store::{StateError, StoreError};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::beam_fn_state_server::BeamFnState;
@@ -41,7 +44,12 @@ impl BeamFnState for StateApi {
     ) -> Result<Response<Self::StateStream>, Status> {
         let worker = self.0.caller(request.metadata())?;
         let gone = worker.gone().clone().cancelled_owned();
-        let answers = request.into_inner().map(move |request| request.map(|request| answer(&worker, request)));
+        let open = worker.stream();
+        let answers = request.into_inner().then(move |request| {
+            let _open = &open;
+            let worker = worker.clone();
+            async move { Ok(answer(&worker, request?).await) }
+        });
         Ok(Response::new(Box::pin(answers.take_until(gone))))
     }
 }
@@ -53,8 +61,10 @@ pub(crate) enum StateFault {
     NoBundle(String),
     #[error("the state request has no {0}")]
     Missing(&'static str),
-    #[error("state of kind {0} is not kept by this version of Purlin")]
-    Unsupported(&'static str),
+    #[error("the server stopped while it read the values of a group")]
+    Interrupted,
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error("state of kind {kind} cannot be {done}")]
     Operation { kind: &'static str, done: &'static str },
     #[error("transform `{transform}` has no side input `{side_input}` in stage `{stage}`")]
@@ -77,10 +87,15 @@ pub(crate) enum StateFault {
     Store(#[from] StoreError),
 }
 
-fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
+pub(crate) async fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
     let fnpb::StateRequest { id, instruction_id, state_key, request } = request;
     let answer = match worker.bundle(&instruction_id) {
-        Some(run) => run.meter.work(Work::State, || serve(&run, state_key.and_then(|key| key.r#type), request)),
+        Some(run) => {
+            let started = Instant::now();
+            let answer = serve(&run, state_key.and_then(|key| key.r#type), request).await;
+            run.meter.worked(Work::State, started.elapsed());
+            answer
+        }
         None => Err(StateFault::NoBundle(instruction_id)),
     };
     match answer {
@@ -89,7 +104,7 @@ fn answer(worker: &Worker, request: fnpb::StateRequest) -> fnpb::StateResponse {
     }
 }
 
-fn serve(run: &BundleRun, key: Option<Type>, operation: Option<Operation>) -> Result<Answer, StateFault> {
+async fn serve(run: &BundleRun, key: Option<Type>, operation: Option<Operation>) -> Result<Answer, StateFault> {
     let key = key.ok_or(StateFault::Missing("state key"))?;
     let operation = operation.ok_or(StateFault::Missing("operation"))?;
     match key {
@@ -99,7 +114,11 @@ fn serve(run: &BundleRun, key: Option<Type>, operation: Option<Operation>) -> Re
         Type::BagUserState(key) => user_state::bag(run, key, operation),
         Type::MultimapUserState(key) => user_state::multimap(run, key, operation),
         Type::MultimapKeysUserState(key) => user_state::multimap_keys(run, key, &operation),
-        Type::Runner(_) => Err(StateFault::Unsupported("runner")),
+        Type::Runner(key) => {
+            let groups = run.groups.clone();
+            let read = tokio::task::spawn_blocking(move || group::values(&groups, &key, &operation));
+            read.await.unwrap_or_else(|_| Err(StateFault::Interrupted))
+        }
         Type::MultimapKeysValuesSideInput(key) => side_input::multimap_entries(run, &key, &operation),
         Type::MultimapEntriesUserState(key) => user_state::multimap_entries(run, key, &operation),
         Type::OrderedListUserState(key) => user_state::ordered_list(run, key, operation),

@@ -197,6 +197,26 @@ impl StateStream {
     }
 }
 
+impl StateStream {
+    /// Asks so many times without waiting between, and waits for all answers.
+    pub(crate) async fn ask_many(&mut self, instruction: &str, count: usize, ask: impl Fn() -> (Type, Operation)) {
+        for _ in 0..count {
+            let (key, operation) = ask();
+            let request = fnpb::StateRequest {
+                id: "question".to_owned(),
+                instruction_id: instruction.to_owned(),
+                state_key: Some(fnpb::StateKey { r#type: Some(key) }),
+                request: Some(operation),
+            };
+            self.requests.send(request).unwrap();
+        }
+        for _ in 0..count {
+            let answer = soon("an answer", self.responses.message()).await.unwrap().expect("the state stream ended");
+            assert!(answer.response.is_some(), "{}", answer.error);
+        }
+    }
+}
+
 /// A request for the page that a token stands for.
 pub(crate) fn get(token: &[u8]) -> Operation {
     Operation::Get(fnpb::StateGetRequest { continuation_token: Bytes::copy_from_slice(token) })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use purlin_backend::profile::BundleMeter;
 use purlin_backend::{
-    ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, JobMessage,
-    Report, Reporter, RunningBundle,
+    ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, GroupStore,
+    JobMessage, Pins, Report, Reporter, RunningBundle,
 };
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::BundleResult;
@@ -22,7 +22,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_store::{MemoryBatchStore, MemorySideStore, MemoryStateStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
 use tokio::sync::mpsc;
 
 use super::plan::{Plan, plan};
@@ -37,7 +37,8 @@ pub(crate) struct Job {
     pub(crate) plan: Plan,
     pub(crate) executor: Arc<dyn BundleExecutor>,
     pub(crate) batches: Arc<MemoryBatchStore>,
-    pub(crate) sides: Arc<MemorySideStore>,
+    pub(crate) pins: Arc<Pins>,
+    pub(crate) sides: Arc<BatchSideStore>,
     pub(crate) state: Arc<MemoryStateStore>,
     /// The metrics that bundles have reported, the latest of each.
     pub(crate) metrics: BTreeMap<BundleId, MetricDelta>,
@@ -74,10 +75,12 @@ impl Job {
         let executor = executors.into_iter().next().unwrap();
         let (reporter, reports) = Reporter::channel();
         executor.launch(&reporter);
+        let batches = Arc::new(MemoryBatchStore::new());
         Ok(Self {
             executor,
-            batches: Arc::default(),
-            sides: Arc::new(MemorySideStore::new(plan.graph.graph.clone())),
+            sides: Arc::new(BatchSideStore::new(plan.graph.graph.clone(), batches.clone())),
+            batches,
+            pins: Arc::default(),
             state: Arc::default(),
             metrics: BTreeMap::new(),
             messages: Vec::new(),
@@ -118,6 +121,7 @@ impl Job {
         let meter = Arc::new(BundleMeter::default());
         let io = BundleIo {
             input: BatchReader::new(draft.input.clone(), batches.clone(), meter.clone()),
+            groups: GroupStore::new(batches.clone(), self.pins.clone()),
             state: self.state.view(&draft),
             sides,
             out: LaneWriter::new(&self.plan.graph.graph, draft.stage, batches),

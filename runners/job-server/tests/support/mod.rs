@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+pub(crate) mod pool;
+pub(crate) mod raw;
+
 use std::sync::{Arc, OnceLock};
 
 use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec, Registry};
@@ -194,31 +197,12 @@ pub(crate) fn with_worker(pool: &str, dependencies: Vec<pb::ArtifactInformation>
     pipeline
 }
 
-/// A user's function whose output never ends, and a grouping of it: more than any of these runners does.
-pub(crate) fn unbounded_grouping() -> pb::Pipeline {
+/// What no runner does yet: user code in Rust.
+pub(crate) fn written_in_rust() -> pb::Pipeline {
     let mut pipeline = with_worker("localhost:1", Vec::new());
-    let components = pipeline.components.as_mut().unwrap();
-    let composed = |urn: &str, of: &[&str]| pb::Coder {
-        spec: spec(urn, Vec::new()),
-        component_coder_ids: of.iter().map(|id| (*id).to_owned()).collect(),
-    };
-    components.coders.insert("kv".to_owned(), composed(standard_coders::KV, &["bytes", "bytes"]));
-    components.coders.insert("iterable".to_owned(), composed(standard_coders::ITERABLE, &["bytes"]));
-    components.coders.insert("grouped".to_owned(), composed(standard_coders::KV, &["bytes", "iterable"]));
-    let unbounded = pb::is_bounded::Enum::Unbounded.into();
-    let worked = components.pcollections.get_mut("worked").unwrap();
-    (worked.coder_id, worked.is_bounded) = ("kv".to_owned(), unbounded);
-    let groups = pb::PCollection { coder_id: "grouped".to_owned(), is_bounded: unbounded, ..pcollection("Group.out") };
-    components.pcollections.insert("groups".to_owned(), groups);
-    let group = pb::PTransform {
-        unique_name: "Group".to_owned(),
-        spec: spec(standard_ptransforms::primitives::GROUP_BY_KEY, Vec::new()),
-        inputs: [("in".to_owned(), "worked".to_owned())].into(),
-        outputs: [("out".to_owned(), "groups".to_owned())].into(),
-        ..Default::default()
-    };
-    components.transforms.insert("group".to_owned(), group);
-    pipeline.root_transform_ids.push("group".to_owned());
+    for environment in pipeline.components.as_mut().unwrap().environments.values_mut() {
+        environment.capabilities.push("beam:version:sdk_base:rust".to_owned());
+    }
     pipeline
 }
 

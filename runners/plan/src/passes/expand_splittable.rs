@@ -105,6 +105,37 @@ mod tests {
         ");
     }
 
+    /// Python's optimizer does by `--experiments=pre_optimize=all_except_fusion` what this pass does.
+    #[test]
+    fn one_that_its_sdk_has_taken_apart_is_the_same() {
+        let apart = |pipeline: TestPipeline, part, input, output: &str, urn: &str| {
+            let whole = pipeline.par_do(part, input, &[output]).splittable("range");
+            whole.edit(|part| part.spec.as_mut().unwrap().urn = urn.to_owned())
+        };
+        let start = TestPipeline::new()
+            .collection("files", "string_utf8")
+            .collection("lines", "any")
+            .collection("paired", "any")
+            .collection("split", "any")
+            .impulse("start")
+            .par_do("Find", "start", &["files"]);
+        let start = apart(start, "Pair", "files", "paired", components::PAIR_WITH_RESTRICTION);
+        let start = apart(start, "Split", "paired", "split", components::SPLIT_AND_SIZE_RESTRICTIONS);
+        let all = apart(start, "Process", "split", "lines", components::PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS);
+        let graph = all.after(run);
+        assert_snapshot!(graph, @"
+        Impulse Impulse start [] -> [start: bytes]
+        Worker Find in py [start] -> [files: string_utf8]
+        Worker Pair in py [files] -> [paired: any]
+        Worker Split in py [paired] -> [split: any]
+        Worker Process in py root [split] -> [lines: any]
+        ");
+        assert_eq!(
+            graph.leaves.iter().map(|leaf| leaf.splittable).collect::<Vec<_>>(),
+            [false, false, false, false, true]
+        );
+    }
+
     #[test]
     fn an_ordinary_par_do_stays_as_it_is() {
         let ordinary = || TestPipeline::new().impulse("start").par_do("Find", "start", &["files"]);

@@ -1,27 +1,33 @@
 //! The passes: each takes the graph and leaves it in another form that means the same.
 //!
 //! ```text
-//!   lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows ─► fuse
+//!   test_stream ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows
+//!     ─► groups_by_reference ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
-//! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently.
+//! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently, and
+//! at last who reads groups.
 
 mod expand_splittable;
+mod groups_by_reference;
 mod lift_combiners;
 mod merge_windows;
 mod prefix_lengths;
 mod recode;
 mod sort_by_time;
+mod test_stream;
 
 use crate::graph::Graph;
 
 /// Runs all passes, in order.
 pub(crate) fn run(graph: &mut Graph) {
+    test_stream::run(graph);
     lift_combiners::run(graph);
     expand_splittable::run(graph);
     sort_by_time::run(graph);
     prefix_lengths::run(graph);
     recode::run(graph);
     merge_windows::run(graph);
+    groups_by_reference::run(graph);
 }

@@ -60,12 +60,18 @@ impl Needs<'_> {
     }
 }
 
-fn language_of(environment: &pb::Environment) -> Option<Row> {
+/// The language of an environment's SDK, as far as its capabilities tell.
+pub(crate) fn language_of(environment: &pb::Environment) -> Option<Row> {
     // For example `…:apache/beam_python3.12_sdk:2.77.0`, `…:apache/beam_java17_sdk:2.77.0`, `…:go:apache/beam_go_sdk:2.77.0`.
     let base = environment.capabilities.iter().find_map(|capability| capability.strip_prefix(SDK_BASE))?;
     let known =
         [("beam_python", Row::SdkPython), ("beam_java", Row::SdkJava), ("beam_go", Row::SdkGo), ("rust", Row::SdkRust)];
     known.into_iter().find(|(part, _)| base.contains(part)).map(|(_, row)| row)
+}
+
+/// Whether the Go SDK made a pipeline, as far as its environments tell.
+pub(crate) fn is_of_go(components: &pb::Components) -> bool {
+    components.environments.values().any(|environment| language_of(environment) == Some(Row::SdkGo))
 }
 
 fn kind_of(environment: &pb::Environment) -> Option<Row> {

@@ -342,7 +342,9 @@ fn a_test_stream_is_a_source_that_only_the_runner_can_play() {
     par-do: Make
     test-stream: Events
     ");
-    insta::assert_snapshot!(pipeline().problems(), @"Events: is a TestStream, which no runner of this version plays; run this pipeline with Python's FnApiRunner, or feed it from a source that comes to an end");
+    assert_eq!(pipeline().problems(), "");
+    let twice = pipeline().transform("More", primitives::TEST_STREAM, &[], &["more"]);
+    insta::assert_snapshot!(twice.problems(), @"More: is a second TestStream, and a job has one clock only; merge their events into one, with an output each");
 }
 
 #[test]

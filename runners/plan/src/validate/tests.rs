@@ -353,11 +353,15 @@ fn windows_that_change_where_nobody_assigns_them() {
             .par_do("Make", "start", &["fixed", "global", "longer"])
     };
     assert_eq!(windowed().problems(), "");
-    assert_snapshot!(windowed().flatten("Join", &["global", "fixed"], "all").problems(), @"Join: flattens PCollection `fixed`, whose windowing differs from that of its output; window all inputs of a flatten alike");
+    assert_snapshot!(windowed().flatten("Join", &["global", "fixed"], "all").problems(), @"Join: flattens PCollection `fixed`, whose windows are encoded in another way than those of its output; window all inputs of a flatten alike");
     let longer = windowed().windowed("all", "bytes", "fixed").flatten("Join", &["longer", "fixed"], "all");
-    assert_snapshot!(longer.problems(), @"Join: flattens PCollection `longer`, whose windowing differs from that of its output; window all inputs of a flatten alike");
-    assert_snapshot!(windowed().group("Group", "fixed", "groups").problems(), @"Group: takes windows encoded as `beam:coder:interval_window:v1` and emits them as `beam:coder:global_window:v1`; its input and output must have the same windowing");
-    assert_snapshot!(windowed().reshuffle("Shuffle", "fixed", "shuffled").problems(), @"Shuffle: takes windows encoded as `beam:coder:interval_window:v1` and emits them as `beam:coder:global_window:v1`; its input and output must have the same windowing");
+    assert_eq!(longer.problems(), "", "elements keep the windows that they came in");
+    assert_snapshot!(windowed().group("Group", "fixed", "groups").problems(), @"Group: takes windows encoded as `beam:coder:interval_window:v1` and emits them into PCollection `groups` as `beam:coder:global_window:v1`; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    assert_snapshot!(windowed().reshuffle("Shuffle", "fixed", "shuffled").problems(), @"Shuffle: takes windows encoded as `beam:coder:interval_window:v1` and emits them into PCollection `shuffled` as `beam:coder:global_window:v1`; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    let other = |pipeline: TestPipeline| pipeline.windowed("regrouped", "kv<bytes, iterable<bytes>>", "longer");
+    assert_snapshot!(other(windowed()).group("Group", "fixed", "regrouped").problems(), @"Group: takes windows of Fixed { size: 10000ms, offset: 0ms } and emits them into PCollection `regrouped`, which says Fixed { size: 20000ms, offset: 0ms }; its input and output must have the same windowing; windows are assigned by a WindowInto");
+    let combined = other(windowed()).windowed("sums", "kv<bytes, bytes>", "longer");
+    assert_snapshot!(combined.combine("Sum", "fixed", "regrouped", "sums", "bytes").problems(), @"Sum: takes windows of Fixed { size: 10000ms, offset: 0ms } and emits them into PCollection `sums`, which says Fixed { size: 20000ms, offset: 0ms }; its input and output must have the same windowing; windows are assigned by a WindowInto");
     assert_snapshot!(TestPipeline::new().windowed("start", "bytes", "fixed").impulse("start").problems(), @"Impulse start: emits into the global window, and windows encoded as `beam:coder:interval_window:v1` are declared; assign windows behind it");
 }
 
@@ -388,7 +392,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         });
     assert_snapshot!(crate::validate(wrong.proto()).unwrap_err(), @r#"
     this pipeline cannot run, for 15 reasons:
-    - Flat: flattens PCollection `words`, whose windowing differs from that of its output; window all inputs of a flatten alike
+    - Flat: flattens PCollection `words`, whose windows are encoded in another way than those of its output; window all inputs of a flatten alike
     - Group words: emits PCollection `groups of words`, whose coder is not one of keys and iterables of values; submit the pipeline as the SDK wrote it, with all its components
     - Group words: groups PCollection `words`, whose coder `bytes` is not one of keys and values; make its elements pairs before grouping
     - Look: reads side input `side0` by key, whose coder `bytes` is not one of keys and values; make its elements pairs, or read it as an iterable

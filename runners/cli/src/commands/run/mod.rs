@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use clap::Args;
 use purlin_fn_api::{DOCKER, MorePython};
-use purlin_job_server::{Server, ServerConfig};
+use purlin_job_server::{MemoryBudget, Server, ServerConfig};
 use tokio::sync::mpsc;
 
 use crate::Execute;
 use crate::commands::explain::registry;
 use crate::exit::{Exit, Failure};
+use crate::interrupts::Interrupts;
 use crate::logging::{self, LogFormat};
 use crate::sdk::{self, Sdk};
+use crate::size::memory_budget;
 
 use display::Display;
 use program::{Ended, Program};
@@ -45,6 +47,9 @@ pub(crate) struct Run {
     /// takes longer than a second gets more processes beside its own, up to this number: with 1 it gets none.
     #[arg(long, env = "PURLIN_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// How much memory the server may use, as 512MiB or 50% of the machine. What does not fit goes to a temporary folder.
+    #[arg(long, env = "PURLIN_MEMORY_BUDGET", default_value = "50%", value_parser = memory_budget, value_name = "SIZE")]
+    memory_budget: MemoryBudget,
     /// The command that runs containers, for pipelines whose environment is DOCKER: docker, or one that takes its arguments.
     #[arg(long, env = "PURLIN_DOCKER", default_value = DOCKER, value_name = "COMMAND")]
     docker: String,
@@ -54,8 +59,8 @@ pub(crate) struct Run {
     /// What of the server's own log to show: error, warn, info, debug, trace, or a filter.
     #[arg(long, default_value = "error", env = "PURLIN_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// The program and its arguments. `--` in front of it keeps its own options apart.
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -63,16 +68,7 @@ impl Execute for Run {
     fn execute(self) -> Result<Exit, Failure> {
         let registry = registry();
         registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
-        let sdk = self.sdk.or_else(|| sdk::detect(&self.command)).ok_or_else(|| {
-            let program = self.command.first().map_or("", String::as_str);
-            if program.contains('/') && !std::path::Path::new(program).exists() {
-                return Failure::Usage(format!("there is no program `{program}`; check the word behind `--`"));
-            }
-            Failure::Usage(format!(
-                "cannot tell which SDK `{program}` uses; say so with --sdk python, go or java, or --sdk none if the program \
-                 reads PURLIN_JOB_ENDPOINT itself"
-            ))
-        })?;
+        let sdk = sdk::choose(self.sdk, &self.command)?;
         logging::start(&self.log_level, LogFormat::Text)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -84,21 +80,23 @@ impl Execute for Run {
                 observer: Some(observer),
                 more_python: self.more_python(sdk),
                 docker: self.docker.clone(),
+                memory_budget: self.memory_budget,
                 ..ServerConfig::new(registry, self.runner.clone())
             };
             if let Some(workers) = self.workers {
                 config.workers_max = workers.into();
             }
+            let mut interrupts = Interrupts::listen()?;
             let server = Server::bind(config).await.map_err(Failure::failed)?;
             let endpoint = format!("localhost:{}", server.port());
             let command = sdk::with_flags(&self.command, sdk, &endpoint);
             let display = Display::start(jobs, self.profile);
             let program = Program::start(&command, &endpoint, &display);
             let ended = match program {
-                Ok(program) => program.watch(&server, &display).await,
+                Ok(program) => program.watch(&server, &display, &mut interrupts).await,
                 Err(failure) => Err(failure),
             };
-            server.shutdown("the program has ended").await;
+            interrupts.shut_down(server, "the program has ended").await;
             display.finish().await;
             ended
         })?;

@@ -4,15 +4,17 @@ use std::io::IsTerminal;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use purlin_job_server::{JobState, Server};
+use purlin_backend::Importance;
+use purlin_job_server::{Job, JobState, LogEntry, LogItem, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::display::Display;
 use crate::exit::Failure;
+use crate::interrupts::{Interrupt, Interrupts};
+use crate::sdk;
 
 /// How long the last lines of a program may take when another process still holds its standard error.
 const RELAY_MAX: Duration = Duration::from_secs(1);
@@ -47,7 +49,7 @@ impl Program {
         }
         let mut child = command.spawn().map_err(|error| {
             Failure::Usage(match error.kind() {
-                std::io::ErrorKind::NotFound => format!("there is no program `{name}`; check the word behind `--`"),
+                std::io::ErrorKind::NotFound => sdk::no_such_program(name),
                 _ => format!("cannot run `{name}`: {error}"),
             })
         })?;
@@ -65,31 +67,38 @@ impl Program {
 
     /// Waits for the program and its jobs. The first Ctrl-C cancels the jobs, so that the program can end by itself;
     /// the second ends everything.
-    pub(super) async fn watch(mut self, server: &Server, display: &Display) -> Result<Ended, Failure> {
+    pub(super) async fn watch(
+        mut self,
+        server: &Server,
+        display: &Display,
+        interrupts: &mut Interrupts,
+    ) -> Result<Ended, Failure> {
         let mut interrupted = false;
-        let mut terminate = signal(SignalKind::terminate())
-            .map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))?;
         let status = loop {
-            tokio::select! {
-                status = self.child.wait() => break status.map_err(|error| Failure::Failed(format!("lost the program: {error}")))?,
-                result = tokio::signal::ctrl_c() => {
-                    result.map_err(|error| Failure::Failed(format!("cannot listen for Ctrl-C: {error}")))?;
-                    if interrupted {
-                        display.printer().line("purlin: ending at once");
-                        // An error means that it has ended by itself.
-                        let _ = self.child.start_kill();
-                    } else {
-                        interrupted = true;
-                        display.printer().line("purlin: cancelling; press Ctrl-C again to end at once");
-                        server.cancel_jobs("Ctrl-C was pressed");
-                        // A terminal has told the program too; whoever sent us the signal has not.
-                        if !std::io::stdin().is_terminal() {
-                            self.forward(Signal::INT);
-                        }
+            let interrupt = tokio::select! {
+                status = self.child.wait() => {
+                    break status.map_err(|error| Failure::Failed(format!("lost the program: {error}")))?;
+                }
+                interrupt = interrupts.next() => interrupt,
+            };
+            if interrupted {
+                display.printer().line("purlin: ending at once");
+                server.hurry().cancel();
+                // An error means that it has ended by itself.
+                let _ = self.child.start_kill();
+                continue;
+            }
+            interrupted = true;
+            match interrupt {
+                Interrupt::CtrlC => {
+                    display.printer().line("purlin: cancelling; press Ctrl-C again to end at once");
+                    server.cancel_jobs("Ctrl-C was pressed");
+                    // A terminal has told the program too; whoever sent us the signal has not.
+                    if !std::io::stdin().is_terminal() {
+                        self.forward(Signal::INT);
                     }
                 }
-                _ = terminate.recv() => {
-                    interrupted = true;
+                Interrupt::Terminate => {
                     server.cancel_jobs("purlin run was told to end (SIGTERM)");
                     self.forward(Signal::TERM);
                 }
@@ -102,7 +111,10 @@ impl Program {
         let code = exit_code(status);
         if code == 0 && !interrupted {
             server.idle().await;
-            if server.jobs().iter().any(|job| job.state() == JobState::Failed) {
+            let failed: Vec<_> = server.jobs().into_iter().filter(|job| job.state() == JobState::Failed).collect();
+            if !failed.is_empty() {
+                // The program is gone, and cannot tell any more.
+                failed.iter().filter_map(|job| reason(job)).for_each(|reason| display.printer().line(&reason));
                 return Ok(Ended::JobFailed);
             }
         }
@@ -118,6 +130,20 @@ impl Program {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// Why a job failed, in its own words.
+fn reason(job: &Job) -> Option<String> {
+    let mut log = job.log().reader();
+    let items = std::iter::from_fn(|| log.try_next());
+    let errors = items.filter_map(|item| match item {
+        LogItem::Entry(_, entry) => match &*entry {
+            LogEntry::Message(message) if message.importance == Importance::Error => Some(message.text.clone()),
+            LogEntry::Message(_) | LogEntry::State { .. } => None,
+        },
+        LogItem::Dropped(_) => None,
+    });
+    errors.last().map(|text| format!("purlin: {} failed after the program had ended: {text}", job.id()))
 }
 
 /// As shells do: the code, or 128 and the number of the signal.

@@ -26,6 +26,8 @@ pub struct Running {
     pub merged: Vec<BatchSlice>,
     /// If its input is a question about windows: who asked.
     pub(crate) asked_by: Option<Box<(StageId, Take)>>,
+    /// How far event time had come when it was handed out, and whether its outputs' watermarks stay there.
+    pub hold: BundleHold,
     /// How often this input was handed out before.
     pub attempt: u32,
     /// When it was started.
@@ -38,6 +40,18 @@ pub struct Running {
     pub aborted: bool,
     /// Whether it was asked to stop early because memory is short.
     pub stopping: bool,
+}
+
+/// How far event time had come when a bundle was handed out.
+///
+/// State and timers that the bundle sets may emit from there on, also if its elements are late and hold nothing. So the
+/// outputs of keyed stages stay behind it until the bundle is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleHold {
+    /// The watermark of the stage's input.
+    pub watermark: EventTime,
+    /// Whether the outputs stay there.
+    pub holds: bool,
 }
 
 /// Per output, how early what a residual emits may be; absent means [`EventTime::MIN`].

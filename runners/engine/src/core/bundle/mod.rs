@@ -3,5 +3,5 @@
 mod ledger;
 mod result;
 
-pub use ledger::{Ledger, ResidualHolds, Running};
-pub use result::{BundleResult, BundleStats, DeltaId, GroupSummary, Routed};
+pub use ledger::{BundleHold, Ledger, ResidualHolds, Running};
+pub use result::{BundleResult, BundleStats, DeltaId, DropCounts, GroupSummary, Routed};

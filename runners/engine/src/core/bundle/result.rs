@@ -38,6 +38,15 @@ pub struct GroupSummary {
     pub bytes: u64,
 }
 
+/// Elements that a grouping has dropped, as Beam says it must.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropCounts {
+    /// Behind the expiry of their window.
+    pub late: u64,
+    /// In a window whose trigger had finished.
+    pub closed: u64,
+}
+
 /// All that a bundle did. Applied in one step or not at all.
 #[derive(Debug, Default)]
 pub struct BundleResult {

@@ -6,12 +6,14 @@ use super::Engine;
 use crate::core::action::{Action, BundleId, Outcome};
 use crate::core::bundle::{BundleResult, Routed, Running};
 use crate::core::event::{Failure, Residual, Split};
+use crate::core::lane::Joined;
 use crate::core::stage::{StageId, StageKind, Take};
 use crate::data::{BatchId, BatchRef, BatchSlice};
 
 impl Engine {
     pub(super) fn on_finished(&mut self, bundle: BundleId, result: BundleResult, now: ProcessingTime) {
         let Some(running) = self.leave(bundle) else { return };
+        self.stages[running.stage.index()].end(running.hold);
         if running.aborted {
             // The abort was on its way; the job has given the bundle up.
             self.actions.push_back(Action::DiscardBundle { bundle });
@@ -64,6 +66,7 @@ impl Engine {
             self.ask_merge(running, question);
             return;
         }
+        self.stages[running.stage.index()].end(running.hold);
         let attempts = running.attempt + 1;
         let place = match why.transform() {
             Some(transform) => format!("transform `{transform}`"),
@@ -92,6 +95,7 @@ impl Engine {
             residual: running.residual,
             merged: running.merged,
             asked_by: running.asked_by,
+            hold: None,
             attempt: attempts,
         });
         self.maybe_ready.insert(running.stage);
@@ -118,6 +122,8 @@ impl Engine {
             residual: running.residual,
             merged: Vec::new(),
             asked_by: None,
+            // What it asked about is true of this instant only.
+            hold: Some(running.hold),
             attempt: running.attempt,
         };
         self.stages[merge.index()].retries.push_back(Take::question(question, running.stage, asker));
@@ -171,17 +177,21 @@ impl Engine {
         Some(running)
     }
 
-    fn route(&mut self, routed: Routed) {
+    pub(super) fn route(&mut self, routed: Routed) {
         let Routed { from: _, to, lane, batch } = routed;
         if batch.count == 0 {
             return;
         }
         let slice = BatchSlice::whole(batch);
-        match batch.window_max {
+        let behind = self.config.join_behind;
+        let joined = match batch.window_max {
             Some(window_max) if !self.side_inputs_ready(to, window_max) => {
-                self.stages[to.index()].push_blocked(window_max, lane, slice);
+                self.stages[to.index()].push_blocked(window_max, lane, slice, behind)
             }
-            Some(_) | None => self.stages[to.index()].push(lane, slice),
+            Some(_) | None => self.stages[to.index()].push(lane, slice, behind),
+        };
+        if let Some(Joined { into, batch }) = joined {
+            self.actions.push_back(Action::Join { into: into.id, batch });
         }
         self.dirty.insert(to);
         self.maybe_ready.insert(to);

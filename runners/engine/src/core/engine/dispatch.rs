@@ -9,7 +9,10 @@ use crate::core::action::{Action, BundleDraft};
 use crate::core::bundle::Running;
 use crate::core::lane::Lane;
 use crate::core::schedule::{Pick, ReadyStage};
-use crate::core::stage::{JobGraph, OutputId, StageId, StageKind, Take};
+use crate::core::stage::{Grouping, JobGraph, OutputId, StageId, StageKind, Take};
+
+/// A kernel that takes whole lanes takes no further one when it has this part of what it may hold.
+const KERNEL_BUNDLES_PER_SHARE: u64 = 4;
 
 impl Engine {
     /// Recomputes the watermarks of all stages that changed, and of all that follow from them, in topological order.
@@ -25,6 +28,9 @@ impl Engine {
                 let reached = match spec.kind {
                     StageKind::Impulse if state.committed == 0 => EventTime::MIN,
                     StageKind::Impulse => EventTime::MAX,
+                    StageKind::TestStream => {
+                        self.script.as_ref().map_or(EventTime::MAX, |script| script.watermark(*output))
+                    }
                     StageKind::Worker | StageKind::Group { .. } | StageKind::SortByTime | StageKind::Materialize(_) => {
                         let reached = state.input.at();
                         state.least_output_hold(*output).map_or(reached, |hold| hold.min(reached))
@@ -102,12 +108,16 @@ impl Engine {
         }
     }
 
-    /// Retries and residuals go first, as they were: no schedule has a say in their size.
+    /// Retries go first, and residuals of sources that end, as they were: no schedule has a say in their size. A source that
+    /// never ends would leave nothing to those behind it: the schedule says when it goes on.
     fn start_leftovers(&mut self, held_back: &BTreeSet<StageId>, now: ProcessingTime) {
         let stages: Vec<_> = self.maybe_ready.iter().copied().filter(|stage| !held_back.contains(stage)).collect();
         for stage in stages {
             while self.free_slots(stage) > 0 {
-                let Some(take) = self.stages[stage.index()].take_leftover() else { break };
+                let ends = !self.graph.stage(stage).unbounded;
+                let state = &mut self.stages[stage.index()];
+                let take = state.take_retry().or_else(|| ends.then(|| state.take_residual()).flatten());
+                let Some(take) = take else { break };
                 self.start(stage, take, now);
             }
         }
@@ -150,6 +160,10 @@ impl Engine {
                     elements += 1;
                     lanes += 1;
                 }
+                if spec.unbounded && !state.residuals.is_empty() {
+                    elements += state.residuals.len() as u64;
+                    lanes += 1;
+                }
                 let impulse = spec.kind == StageKind::Impulse;
                 (lanes > 0 || impulse).then_some(ReadyStage {
                     stage: spec,
@@ -173,11 +187,13 @@ impl Engine {
         }
         match self.graph.stage(stage).kind {
             StageKind::Impulse => !state.begun,
+            // Its elements come from outside.
+            StageKind::TestStream => false,
             // The input is complete when nothing more can come: what is pending does not count, it is the input.
-            StageKind::Group { .. } | StageKind::SortByTime => {
+            StageKind::Group { grouping: Grouping::AppendOnce, .. } | StageKind::SortByTime => {
                 self.upstream_watermark(stage) == EventTime::MAX && state.free_lanes().next().is_some()
             }
-            StageKind::Worker | StageKind::Materialize(_) => {
+            StageKind::Group { grouping: Grouping::KeyMajor, .. } | StageKind::Worker | StageKind::Materialize(_) => {
                 state.free_lanes().next().is_some() || state.due_lanes(now).next().is_some()
             }
         }
@@ -210,9 +226,16 @@ impl Engine {
                 state.begun = true;
                 Some(Take::of_lanes(vec![Lane::Any]))
             }
+            StageKind::TestStream => None,
+            StageKind::Worker if !state.residuals.is_empty() => state.take_residual(),
             StageKind::Group { .. } | StageKind::SortByTime | StageKind::Worker | StageKind::Materialize(_) => {
                 let whole = spec.kind.waits_for_all();
-                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, whole, now)
+                // Kernels that take whole lanes hold them in memory until they commit, so that several small bundles take less than a large one.
+                let kernel_bytes_max = self.config.kernel_share_bytes / KERNEL_BUNDLES_PER_SHARE;
+                // What a script brings as one bundle stays one.
+                let pick = if self.script.is_some() { Pick::all(pick.stage) } else { pick };
+                let bytes_max = if whole { pick.bytes_max.min(kernel_bytes_max) } else { pick.bytes_max };
+                state.take_lanes(pick.lanes_max, pick.elements_max, bytes_max, whole, now)
             }
         };
         let Some(take) = take else { return false };
@@ -232,7 +255,8 @@ impl Engine {
         let age = if spec.splittable { self.schedule.bundle_age_max_ms(spec) } else { None };
         let state = &mut self.stages[stage.index()];
         state.running += 1;
-        let watermark = state.input.at();
+        let hold = take.hold.unwrap_or_else(|| state.begin(spec.keyed));
+        let watermark = hold.watermark;
         let id = self.ledger.enter(Running {
             stage,
             lanes: take.lanes.clone(),
@@ -240,15 +264,16 @@ impl Engine {
             residual: take.residual,
             merged: take.merged.clone(),
             asked_by: take.asked_by,
+            hold,
             attempt: take.attempt,
-            started: now,
-            split_at: age.map(|age| now + Millis(age)),
+            started: self.now,
+            split_at: age.map(|age| self.now + Millis(age)),
             // The bundles of keys are not split: their order is per key. Neither are the runner's own, which are short.
             share_at: self
                 .config
                 .share_after_ms
                 .filter(|_| spec.env.is_some() && !spec.keyed)
-                .map(|after| now + Millis(after)),
+                .map(|after| self.now + Millis(after)),
             aborted: false,
             stopping: false,
         });

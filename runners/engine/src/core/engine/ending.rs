@@ -3,9 +3,12 @@
 use purlin_model::time::{EventTime, ProcessingTime};
 
 use super::Engine;
+use super::script::Script;
 use crate::core::action::{Action, Outcome};
+use crate::core::bundle::GroupSummary;
 use crate::core::explain::{Explanation, StageStall, Wait};
-use crate::core::stage::StageId;
+use crate::core::lane::LaneQueue;
+use crate::core::stage::{StageId, StageKind};
 
 impl Engine {
     /// Decides how the job will end; the first decision stands. Running bundles are told to stop.
@@ -38,6 +41,7 @@ impl Engine {
     /// Whether an event may still come: the clock, or workers for work that there is.
     fn waits_for_outside(&self, now: ProcessingTime) -> bool {
         self.next_wakeup().is_some()
+            || self.script.as_ref().is_some_and(Script::is_asked)
             || self.graph.stages.iter().any(|stage| self.free_slots(stage.id) == 0 && self.has_work(stage.id, now))
     }
 
@@ -90,8 +94,15 @@ impl Engine {
         if residuals > 0 {
             waits.push(Wait::Clock { residuals });
         }
+        if let Some(of_state) = state.waits() {
+            let GroupSummary { next_event, next_processing, min_hold, bytes: _ } = of_state;
+            waits.push(Wait::State { hold: min_hold, next_event, next_processing });
+        }
+        if spec.kind == StageKind::TestStream {
+            waits.push(Wait::Script);
+        }
         for (window_max, blocked) in &state.blocked {
-            let elements = blocked.iter().map(|(_, slice)| u64::from(slice.len())).sum();
+            let elements = blocked.values().map(LaneQueue::elements).sum();
             for gate in &spec.gates {
                 let side = self.graph.side(gate.side);
                 let watermark = self.stages[side.materialize.index()].input.at();

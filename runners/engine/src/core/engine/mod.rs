@@ -15,6 +15,7 @@ mod commit;
 mod dispatch;
 mod ending;
 mod progress;
+mod script;
 mod sharing;
 mod throttle;
 
@@ -30,6 +31,7 @@ use crate::core::event::{Event, MemoryLevel};
 use crate::core::schedule::Schedule;
 use crate::core::stage::{GraphError, JobGraph, StageId, StageState};
 use crate::data::BatchId;
+use script::Script;
 
 pub use progress::StageStatus;
 
@@ -59,6 +61,8 @@ pub struct Engine {
     pressure: MemoryLevel,
     /// By stage: whether it waits when memory is short.
     sources: Vec<bool>,
+    /// If a script feeds the job: how far it is. It has the job's clock.
+    script: Option<Script>,
     /// How the job will end, once nothing runs any more.
     ending: Option<Outcome>,
     over: bool,
@@ -94,6 +98,7 @@ impl Engine {
             now: ProcessingTime::default(),
             pressure: MemoryLevel::default(),
             sources: throttle::sources(&graph),
+            script: graph.scripted().map(|stage| Script::new(stage.id)),
             ending: None,
             over: false,
             graph,
@@ -106,28 +111,42 @@ impl Engine {
             return;
         }
         self.now = now;
+        // What is due depends on the job's clock, which a script may have; how long bundles run, on the real one.
+        let clock = self.script.as_mut().map_or(now, |script| script.clock(now));
         match event {
             Event::Start => self.on_start(),
-            Event::BundleFinished { bundle, result } => self.on_finished(bundle, result, now),
+            Event::BundleFinished { bundle, result } => self.on_finished(bundle, result, clock),
             Event::BundleFailed { bundle, why } => self.on_failed(bundle, why),
-            Event::BundleSplit { bundle, split } => self.on_split(bundle, split, now),
+            Event::BundleSplit { bundle, split } => self.on_split(bundle, split, clock),
             Event::Workers { env, slots } => {
                 if let Some(known) = self.slots.get_mut(env.index()) {
                     *known = Some(slots);
                 }
             }
             Event::Pressure(level) => self.pressure = level,
+            Event::Scripted(event) => self.on_scripted(event),
             Event::Broken { why } => self.end(Outcome::Failed(why)),
             Event::Cancel => self.end(Outcome::Cancelled),
             Event::Tick => {}
         }
-        self.wake(now);
         self.split_old_bundles(now);
-        self.propagate();
-        self.dispatch(now);
-        self.stop_sources(now);
+        let clock = self.advance(clock);
+        self.stop_sources(clock);
         self.share_with_idle(now);
-        self.conclude(now);
+        self.conclude(clock);
+    }
+
+    /// Does all that can be done now, and moves a script's clock when that is all that is left. Returns the job's clock.
+    fn advance(&mut self, mut clock: ProcessingTime) -> ProcessingTime {
+        loop {
+            clock = self.script.as_mut().map_or(clock, |script| script.clock(clock));
+            self.wake(clock);
+            self.propagate();
+            self.dispatch(clock);
+            if !self.play(clock) {
+                return clock;
+            }
+        }
     }
 
     /// What to do next; `None` when there is nothing more until the next event.
@@ -140,12 +159,20 @@ impl Engine {
         if self.over {
             return None;
         }
-        let residuals = self.stages.iter().filter_map(|stage| stage.delayed.keys().next().copied());
         let splits = self.ledger.iter().filter_map(|(_, running)| running.split_at);
-        let timers = self.stages.iter().filter_map(StageState::next_processing);
-        let own = residuals.chain(splits).chain(timers).chain(self.next_sharing());
+        // A script moves its own clock.
+        let clock = self.next_on_clock().filter(|_| self.script.is_none());
+        let own = splits.chain(clock).chain(self.next_sharing());
         // What is due already waits for a slot, not for the clock.
         own.filter(|at| *at > self.now).chain(self.schedule.next_wakeup()).min()
+    }
+
+    /// The earliest instant of the job's clock that anything waits for and that is not past.
+    fn next_on_clock(&self) -> Option<ProcessingTime> {
+        let now = self.script.as_ref().map_or(self.now, Script::now);
+        let residuals = self.stages.iter().filter_map(|stage| stage.delayed.keys().next().copied());
+        let timers = self.stages.iter().filter_map(|stage| stage.next_processing(now));
+        residuals.chain(timers).filter(|at| *at > now).min()
     }
 
     /// The graph that this engine runs.
@@ -166,7 +193,7 @@ impl Engine {
                 stage.wake(now);
                 self.maybe_ready.insert(StageId(index as u32));
             }
-            if stage.next_processing().is_some_and(|at| at <= now) {
+            if stage.has_due_clock(now) {
                 self.maybe_ready.insert(StageId(index as u32));
             }
         }

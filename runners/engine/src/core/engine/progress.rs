@@ -18,6 +18,8 @@ pub struct StageStatus {
     pub bundles_running: u32,
     /// Bundles that are committed.
     pub bundles_done: u64,
+    /// How far its input has come.
+    pub input_watermark: EventTime,
     /// How far its outputs have come, the slowest of them; its input, if it has none.
     pub watermark: EventTime,
     /// Whether nothing more will come out of it.
@@ -38,6 +40,7 @@ impl Engine {
                     elements_done: state.elements_done,
                     bundles_running: state.running,
                     bundles_done: state.committed,
+                    input_watermark: state.input.at(),
                     watermark: state.outputs.iter().min().unwrap_or(&state.input).at(),
                     done: self.is_done(spec.id),
                 }

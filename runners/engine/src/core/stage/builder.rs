@@ -61,6 +61,12 @@ impl JobGraphBuilder {
         self.output(stage, Coder::Bytes, WindowCoder::Global)
     }
 
+    /// A stage that a script feeds, with one output.
+    pub fn test_stream(&mut self, name: &str, coder: Coder) -> OutputHandle {
+        let stage = self.stage(name, StageKind::TestStream, None, &[]);
+        self.output(stage, coder, WindowCoder::Global)
+    }
+
     /// A stage that runs in an environment's workers, with one output.
     pub fn worker(
         &mut self,
@@ -109,6 +115,14 @@ impl JobGraphBuilder {
             StageKind::Group { grouping: Grouping::AppendOnce, strategy: Arc::new(strategy.clone()), merge: None };
         let stage = self.stage(name, kind, None, upstream);
         self.output(stage, coder, windows)
+    }
+
+    /// Makes a stage group in another way.
+    pub fn group_by(&mut self, output: OutputHandle, by: Grouping) {
+        let stage = self.producer(output);
+        if let StageKind::Group { grouping, .. } = &mut self.stages[stage.index()].kind {
+            *grouping = by;
+        }
     }
 
     /// A stage that passes its input on, sorted by key and time.
@@ -180,7 +194,8 @@ impl JobGraphBuilder {
         self.stages.push(StageSpec {
             id,
             name: name.into(),
-            keyed: kind.waits_for_all(),
+            transform: name.into(),
+            keyed: kind.is_by_key(),
             kind,
             env,
             upstream: upstream.iter().map(|output| output.0).collect(),

@@ -83,6 +83,8 @@ pub struct StageSpec {
     pub id: StageId,
     /// From the unique names of its transforms.
     pub name: StageName,
+    /// The id, in the pipeline as submitted, of the first of its transforms: what the runner counts is labelled with it.
+    pub transform: Arc<str>,
     /// Who runs its bundles.
     pub kind: StageKind,
     /// Where its workers come from; `None` for what the runner does itself.
@@ -110,6 +112,9 @@ pub struct StageSpec {
 pub enum StageKind {
     /// Emits one empty element in the global window, once.
     Impulse,
+    /// Emits what a script says, event by event, each when nothing else can happen (`TestStream`). The clock of its job is
+    /// the script's too.
+    TestStream,
     /// Runs in a worker of the stage's environment.
     Worker,
     /// Groups values by key and window.
@@ -133,6 +138,8 @@ pub enum Grouping {
     /// For bounded input without early or late panes: the lane's queue is the buffer, and one kernel per lane sorts,
     /// merges windows and emits when the input is complete.
     AppendOnce,
+    /// For any trigger and windowing: all that a trigger may need is kept per key and window.
+    KeyMajor,
 }
 
 /// A materialised PCollection.
@@ -249,11 +256,35 @@ impl SideSpec {
 }
 
 impl StageKind {
+    /// Whether its bundles have the state of their lanes, and may wait for timers.
+    pub fn keeps_state(&self) -> bool {
+        match self {
+            Self::Group { grouping: Grouping::KeyMajor, .. } | Self::Worker => true,
+            Self::Group { grouping: Grouping::AppendOnce, .. }
+            | Self::SortByTime
+            | Self::Impulse
+            | Self::TestStream
+            | Self::Materialize(_) => false,
+        }
+    }
+
+    /// Whether its input is partitioned by key whatever the pipeline says.
+    pub fn is_by_key(&self) -> bool {
+        match self {
+            Self::Group { .. } | Self::SortByTime => true,
+            Self::Worker | Self::Impulse | Self::TestStream | Self::Materialize(_) => false,
+        }
+    }
+
     /// Whether its bundles take whole lanes, once, when the input is complete.
     pub fn waits_for_all(&self) -> bool {
         match self {
             Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime => true,
-            Self::Impulse | Self::Worker | Self::Materialize(_) => false,
+            Self::Group { grouping: Grouping::KeyMajor, .. }
+            | Self::Impulse
+            | Self::TestStream
+            | Self::Worker
+            | Self::Materialize(_) => false,
         }
     }
 }
@@ -279,6 +310,11 @@ impl JobGraph {
         let stage = self.stage(stage);
         let input = stage.upstream.first().filter(|_| stage.keyed)?;
         Some(&self.output(*input).coder)
+    }
+
+    /// The stage that a script feeds, if there is one.
+    pub fn scripted(&self) -> Option<&StageSpec> {
+        self.stages.iter().find(|stage| stage.kind == StageKind::TestStream)
     }
 
     /// Checks what the engine relies on: ids are indices, references exist, and stages are in topological order.
@@ -320,6 +356,9 @@ impl JobGraph {
                     return Err(fail(stage, format!("waits for {}, which no earlier stage fills", gate.side)));
                 }
             }
+        }
+        if let Some(second) = self.stages.iter().filter(|stage| stage.kind == StageKind::TestStream).nth(1) {
+            return Err(fail(second, "is a second TestStream".to_owned()));
         }
         for output in &self.outputs {
             for consumer in &output.consumers {

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, ProcessingTime};
 
-use crate::core::bundle::{GroupSummary, ResidualHolds};
+use crate::core::bundle::{BundleHold, GroupSummary, ResidualHolds};
 use crate::core::event::Residual;
-use crate::core::lane::{Lane, LaneQueue};
+use crate::core::lane::{Joined, Lane, LaneQueue};
 use crate::core::stage::{OutputId, StageId, StageSpec};
 use crate::core::watermark::{HoldTracker, Watermark};
 use crate::data::{BatchRef, BatchSlice};
@@ -28,7 +28,7 @@ pub(crate) struct StageState {
     /// Lanes of running bundles; only lanes of key groups are ever locked.
     locked: BTreeSet<Lane>,
     /// Input that waits for side inputs, by the last instant of its window.
-    pub(crate) blocked: BTreeMap<EventTime, Vec<(Lane, BatchSlice)>>,
+    pub(crate) blocked: BTreeMap<EventTime, BTreeMap<Lane, LaneQueue>>,
     /// Input of bundles that failed, to be handed out again as it was.
     pub(crate) retries: VecDeque<Take>,
     /// Residuals that may run now.
@@ -40,6 +40,8 @@ pub(crate) struct StageState {
     /// Per output, what residuals may still emit; one entry per residual that is not released.
     residual_holds: BTreeMap<OutputId, HoldTracker>,
     residual_count: u64,
+    /// Where the input stood when each bundle that runs on keys was handed out.
+    running_holds: HoldTracker,
     /// Summaries of state, by key group.
     summaries: BTreeMap<KeyGroup, GroupSummary>,
     /// How far the input has come.
@@ -66,13 +68,15 @@ pub(crate) struct Take {
     pub(crate) merged: Vec<BatchSlice>,
     /// If its input is a question about windows: who asked, and what he had taken.
     pub(crate) asked_by: Option<Box<(StageId, Self)>>,
+    /// If it was handed out before and its state must look the same again: the hold that still stands.
+    pub(crate) hold: Option<BundleHold>,
     pub(crate) attempt: u32,
 }
 
 impl Take {
     /// Nothing but these lanes.
     pub(crate) fn of_lanes(lanes: Vec<Lane>) -> Self {
-        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, attempt: 0 }
+        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, hold: None, attempt: 0 }
     }
 
     /// A question about windows, and who asked it.
@@ -91,25 +95,61 @@ impl StageState {
         }
     }
 
-    /// Adds input that may run.
-    pub(crate) fn push(&mut self, lane: Lane, slice: BatchSlice) {
-        self.holds.add(slice.min_timestamp());
-        self.lanes.entry(lane).or_default().push(slice);
+    /// Adds input that may run; tells if it became part of what was there.
+    pub(crate) fn push(&mut self, lane: Lane, slice: BatchSlice, join_behind: usize) -> Option<Joined> {
+        let joined = self.lanes.entry(lane).or_default().push_or_join(slice, join_behind);
+        self.hold(&slice, joined);
+        joined
     }
 
-    /// Adds input that waits for side inputs of this window.
-    pub(crate) fn push_blocked(&mut self, window_max: EventTime, lane: Lane, slice: BatchSlice) {
-        self.holds.add(slice.min_timestamp());
-        self.blocked.entry(window_max).or_default().push((lane, slice));
+    /// Adds input that waits for side inputs of this window; tells if it became part of what was there.
+    pub(crate) fn push_blocked(
+        &mut self,
+        window_max: EventTime,
+        lane: Lane,
+        slice: BatchSlice,
+        join_behind: usize,
+    ) -> Option<Joined> {
+        let lanes = self.blocked.entry(window_max).or_default();
+        let joined = lanes.entry(lane).or_default().push_or_join(slice, join_behind);
+        self.hold(&slice, joined);
+        joined
+    }
+
+    /// Holds what came in: a batch that has grown has one hold, as before.
+    fn hold(&mut self, slice: &BatchSlice, joined: Option<Joined>) {
+        let mut least = slice.min_timestamp();
+        if let Some(Joined { into, .. }) = joined {
+            self.holds.drop_one(into.min_timestamp);
+            least = least.min(into.min_timestamp);
+        }
+        self.holds.add(least);
     }
 
     /// Lets input run whose side inputs have become ready.
     pub(crate) fn unblock(&mut self, ready: impl Fn(EventTime) -> bool) {
         let windows: Vec<_> = self.blocked.keys().copied().filter(|window_max| ready(*window_max)).collect();
         for window_max in windows {
-            for (lane, slice) in self.blocked.remove(&window_max).into_iter().flatten() {
-                self.lanes.entry(lane).or_default().push(slice);
+            for (lane, mut queue) in self.blocked.remove(&window_max).into_iter().flatten() {
+                let free = self.lanes.entry(lane).or_default();
+                queue.drain().into_iter().for_each(|slice| free.push(slice));
             }
+        }
+    }
+
+    /// A bundle is handed out: what it may set, on keys, is not known until it is over.
+    pub(crate) fn begin(&mut self, keyed: bool) -> BundleHold {
+        let watermark = self.input.at();
+        if keyed {
+            self.running_holds.add(watermark);
+        }
+        BundleHold { watermark, holds: keyed }
+    }
+
+    /// A bundle is over.
+    pub(crate) fn end(&mut self, hold: BundleHold) {
+        if hold.holds {
+            self.running_holds.drop_one(hold.watermark);
         }
     }
 
@@ -137,11 +177,13 @@ impl StageState {
         self.lanes.iter().filter(|(lane, _)| !self.locked.contains(lane)).map(|(lane, queue)| (*lane, queue))
     }
 
-    /// Takes a retry or a residual, if there is one.
-    pub(crate) fn take_leftover(&mut self) -> Option<Take> {
-        if let Some(retry) = self.retries.pop_front() {
-            return Some(retry);
-        }
+    /// Takes a retry, if there is one.
+    pub(crate) fn take_retry(&mut self) -> Option<Take> {
+        self.retries.pop_front()
+    }
+
+    /// Takes a residual that may run now, if there is one.
+    pub(crate) fn take_residual(&mut self) -> Option<Take> {
         self.residuals.pop_front().map(|residual| Take {
             input: vec![BatchSlice::whole(residual.batch)],
             residual: Some(residual.watermarks),
@@ -162,9 +204,26 @@ impl StageState {
         })
     }
 
-    /// The earliest timer of the clock.
-    pub(crate) fn next_processing(&self) -> Option<ProcessingTime> {
-        self.summaries.values().filter_map(|summary| summary.next_processing).min()
+    /// The earliest timer of the clock behind `now`. One that is due waits for its lane, not for the clock.
+    pub(crate) fn next_processing(&self, now: ProcessingTime) -> Option<ProcessingTime> {
+        self.summaries.values().filter_map(|summary| summary.next_processing).filter(|at| *at > now).min()
+    }
+
+    /// Whether a timer of the clock is due.
+    pub(crate) fn has_due_clock(&self, now: ProcessingTime) -> bool {
+        self.summaries.values().filter_map(|summary| summary.next_processing).any(|at| at <= now)
+    }
+
+    /// What timers and state wait for: the least hold, the next timers of both kinds; `None` without timers.
+    pub(crate) fn waits(&self) -> Option<GroupSummary> {
+        let of = |a: &GroupSummary, b: &GroupSummary| GroupSummary {
+            next_event: [a.next_event, b.next_event].into_iter().flatten().min(),
+            next_processing: [a.next_processing, b.next_processing].into_iter().flatten().min(),
+            min_hold: [a.min_hold, b.min_hold].into_iter().flatten().min(),
+            bytes: a.bytes + b.bytes,
+        };
+        let all = self.summaries.values().fold(GroupSummary::default(), |all, summary| of(&all, summary));
+        self.has_timers().then_some(all)
     }
 
     /// Whether any timer will fire.
@@ -276,7 +335,7 @@ impl StageState {
         let timers = self.has_timers().then_some(EventTime::GLOBAL_WINDOW_MAX);
         let state = self.summaries.values().filter_map(|summary| summary.min_hold).chain(timers).min();
         let residuals = self.residual_holds.get(&output).and_then(HoldTracker::least);
-        [state, residuals].into_iter().flatten().min()
+        [state, residuals, self.running_holds.least()].into_iter().flatten().min()
     }
 
     /// Whether nothing is pending, running or left.
@@ -287,7 +346,7 @@ impl StageState {
     /// How many elements wait in any form.
     pub(crate) fn pending(&self) -> u64 {
         let lanes: u64 = self.lanes.values().map(LaneQueue::elements).sum();
-        let blocked: u64 = self.blocked.values().flatten().map(|(_, slice)| u64::from(slice.len())).sum();
+        let blocked: u64 = self.blocked.values().flat_map(BTreeMap::values).map(LaneQueue::elements).sum();
         let retries: u64 = self.retries.iter().flat_map(|take| &take.input).map(|slice| u64::from(slice.len())).sum();
         let delayed: usize = self.delayed.values().map(Vec::len).sum();
         lanes + blocked + retries + (self.residuals.len() + delayed) as u64

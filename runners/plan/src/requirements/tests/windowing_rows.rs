@@ -173,3 +173,18 @@ fn every_kind_of_trigger() {
     assert_eq!(triggered(Trigger::Never), triggered(Trigger::Always));
     assert_eq!(triggered(Trigger::AfterAll(vec![count()])), triggered(Trigger::AfterEach(vec![count()])));
 }
+
+#[test]
+fn windows_merge_once_until_others_are_assigned() {
+    let pipeline = windowed_group("sessions")
+        .windowed("mapped", "kv<bytes, varint>", "sessions")
+        .windowed("again", "kv<bytes, varint>", "sessions")
+        .windowed("both", "kv<bytes, varint>", "sessions")
+        .par_do("Map", "groups", &["mapped"])
+        .transform("Assign", primitives::ASSIGN_WINDOWS, &["mapped"], &["again"])
+        .in_env("py")
+        .flatten("Join", &["mapped", "again"], "both");
+    let valid = pipeline.validated();
+    let merging: Vec<_> = super::super::merging(&valid.graph).into_iter().map(ToString::to_string).collect();
+    assert_eq!(merging.join(", "), "again, both, pairs");
+}

@@ -1,0 +1,8 @@
+//! Metrics.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use purlin_fuzzing::Target;
+
+fuzz_target!(|bytes: &[u8]| purlin_fuzzing::run_bytes(Target::Metric, bytes));

@@ -1,0 +1,32 @@
+"""How a test of the streaming model reaches Purlin, and how it hears of what its DoFns do."""
+
+import os
+import threading
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+
+def pipeline(*more):
+    return beam.Pipeline(options=PipelineOptions([
+        "--runner=PortableRunner", f"--job_endpoint={os.environ['PURLIN_ENDPOINT']}", "--environment_type=LOOPBACK",
+        "--experiments=disable_logging_submission_environment",
+        f"--experiments=purlin_runner={os.environ['PURLIN_RUNNER']}", *more,
+    ]))
+
+
+# What a DoFn shows to its test, by the name of the test. DoFns are pickled; what they name in this module is not.
+SEEN = {}
+SEEN_ALL = threading.Condition()
+
+
+def show(test, what):
+    with SEEN_ALL:
+        SEEN.setdefault(test, []).append(what)
+        SEEN_ALL.notify_all()
+
+
+def shown(test, number):
+    with SEEN_ALL:
+        SEEN_ALL.wait_for(lambda: len(SEEN.get(test, [])) >= number, timeout=30)
+        return SEEN.get(test, [])

@@ -1,0 +1,33 @@
+//! How a grouping groups: which of the ways, and by which windowing.
+//!
+//! ```text
+//!   bounded input   ─► append-once: one pane per key and window, when the input is complete
+//!   unbounded input ─► key-major: whatever the trigger says, when it says so
+//! ```
+
+use purlin_capability_matrix::row::Row;
+use purlin_engine::core::stage::Grouping;
+use purlin_model::ids::PCollectionId;
+use purlin_model::windowing_strategy::{ClosingBehavior, WindowingStrategy};
+
+use crate::graph::Graph;
+use crate::requirements::language_of;
+
+/// The way to group. A bounded input has one pane whatever its trigger, which Beam allows.
+pub(crate) fn grouping(bounded: bool) -> Grouping {
+    if bounded { Grouping::AppendOnce } else { Grouping::KeyMajor }
+}
+
+/// The windowing by which to group a PCollection.
+///
+/// Python writes `EMIT_ALWAYS` into every strategy, whatever its user says, and its own runner never emits an empty last
+/// pane. Purlin does as Python's runner for strategies of Python, and takes all others at their word.
+pub(crate) fn of_grouping(graph: &Graph, input: &PCollectionId) -> WindowingStrategy {
+    let mut strategy = graph.strategy_of(input).clone();
+    let environments = &graph.components.environments;
+    let environment = strategy.environment_id.as_ref().and_then(|id| environments.get(id.as_str()));
+    if environment.and_then(language_of) == Some(Row::SdkPython) {
+        strategy.closing = ClosingBehavior::EmitIfNonempty;
+    }
+    strategy
+}

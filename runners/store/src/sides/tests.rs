@@ -1,0 +1,195 @@
+//! Side inputs, in memory and out of it: what is read is what was appended, page by page.
+
+use super::elements::PAGE_BYTES;
+use super::*;
+use crate::disk::MemoryDisk;
+use crate::{MemoryBroker, SpillingBatchStore};
+use proptest::prelude::*;
+use purlin_engine::core::lane::Lane;
+use purlin_engine::core::stage::JobGraphBuilder;
+use purlin_engine::data::ElementBatchBuilder;
+use purlin_engine::store::BatchPlace;
+use purlin_model::coder::Coder;
+use purlin_model::pane::PaneInfo;
+use purlin_model::time::EventTime;
+use purlin_model::window::{WindowCoder, WindowFn};
+
+struct Setting {
+    broker: Arc<MemoryBroker>,
+    disk: MemoryDisk,
+    batches: Arc<SpillingBatchStore>,
+    sides: BatchSideStore,
+    side: SideId,
+}
+
+fn setting(coder: Coder, access: SideAccess, budget: u64) -> Setting {
+    let mut job = JobGraphBuilder::new();
+    let env = job.environment();
+    let impulse = job.impulse("impulse");
+    let values = job.worker("values", env, &[impulse], coder, WindowCoder::Global);
+    let side = job.side_input("side", &[values], access, WindowFn::Global);
+    let (broker, disk) = (MemoryBroker::for_data(budget), MemoryDisk::new(1 << 30));
+    let batches = SpillingBatchStore::new(&broker.job(), Arc::new(disk.clone()));
+    let sides = BatchSideStore::new(Arc::new(job.build()), batches.clone());
+    Setting { broker, disk, batches, sides, side }
+}
+
+impl Setting {
+    fn append(&self, values: &[Vec<u8>]) {
+        let mut header = Vec::new();
+        Header::new(EventTime::MIN, BoundedWindow::Global, PaneInfo::NO_FIRING).encode(&mut header);
+        let mut builder = ElementBatchBuilder::new();
+        for value in values {
+            builder.push(&header, EventTime::MIN, value);
+        }
+        let materialize = self.sides.graph.side(self.side).materialize;
+        let place = BatchPlace { stage: materialize, lane: Lane::Any, window_max: None };
+        let kept = self.batches.put(&[place], builder.finish()).unwrap()[0];
+        let batch = self.batches.get(kept.id).unwrap();
+        self.sides.append(self.side, &batch, &BatchSlice::whole(kept)).unwrap();
+        drop(batch);
+        // The engine is done with its input.
+        self.batches.free(&[kept.id]);
+    }
+
+    fn pages(&self, read: impl Fn(&BatchSideStore, u64) -> SidePage) -> Vec<Vec<u8>> {
+        let (mut pages, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            let page = read(&self.sides, at);
+            pages.push(page.data.to_vec());
+            from = page.next;
+        }
+        pages
+    }
+
+    fn iterable(&self) -> Vec<Vec<u8>> {
+        self.pages(|sides, at| sides.read_iterable(self.side, &BoundedWindow::Global, at).unwrap())
+    }
+
+    fn values(&self, key: &[u8]) -> Vec<Vec<u8>> {
+        self.pages(|sides, at| sides.read_multimap(self.side, &BoundedWindow::Global, key, at).unwrap())
+    }
+
+    fn keys(&self) -> Vec<Vec<u8>> {
+        self.pages(|sides, at| sides.read_keys(self.side, &BoundedWindow::Global, at).unwrap())
+    }
+
+    fn entries(&self) -> Vec<Vec<u8>> {
+        self.pages(|sides, at| sides.read_entries(self.side, &BoundedWindow::Global, at).unwrap())
+    }
+}
+
+fn vecs(values: &[&[u8]]) -> Vec<Vec<u8>> {
+    values.iter().map(|value| value.to_vec()).collect()
+}
+
+#[test]
+fn pages_hold_whole_elements_and_end() {
+    let with = setting(Coder::Bytes, SideAccess::Iterable, 1 << 30);
+    let large = vec![7u8; PAGE_BYTES + 1];
+    with.append(&vecs(&[b"\x01a", &large, b"\x01b", b"\x01c"]));
+    let sizes: Vec<_> = with.iterable().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [2, PAGE_BYTES + 1, 4]);
+}
+
+#[test]
+fn pages_of_entries_hold_whole_ones() {
+    let with = setting(Coder::kv(Coder::VarInt, Coder::Bytes), SideAccess::Multimap, 1 << 30);
+    let value = |key: u8| [&[key, 0x80, 0x80, 0x40][..], &vec![key; 0x10_0000]].concat();
+    with.append(&[value(1), value(2), value(1), value(3)]);
+    let mut sizes: Vec<_> = with.entries().iter().map(Vec::len).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [0x10_0003 + 5, 0x10_0003 + 5, 2 * 0x10_0003 + 5]);
+}
+
+#[test]
+fn an_empty_window_is_empty_and_not_an_error() {
+    let with = setting(Coder::Bytes, SideAccess::Iterable, 1 << 30);
+    assert_eq!(with.iterable(), vecs(&[b""]));
+    with.append(&vecs(&[b"\x01a"]));
+    assert_eq!(with.sides.read_iterable(with.side, &BoundedWindow::Global, u64::MAX), Ok(SidePage::default()));
+    assert_eq!(with.values(b"key"), vecs(&[b""]));
+}
+
+#[test]
+fn a_multimap_is_read_by_key() {
+    let with = setting(Coder::kv(Coder::Bytes, Coder::VarInt), SideAccess::Multimap, 1 << 30);
+    with.append(&vecs(&[b"\x01a\x01", b"\x01b\x02", b"\x01a\x03"]));
+    assert_eq!(with.values(b"\x01a"), vecs(&[b"\x01\x03"]));
+    assert_eq!(with.values(b"\x01z"), vecs(&[b""]));
+    // What comes later is found too.
+    with.append(&vecs(&[b"\x01a\x04", b"\x01c\x05"]));
+    assert_eq!(with.values(b"\x01a"), vecs(&[b"\x01\x03\x04"]));
+    let keys = with.keys().concat();
+    let mut keys: Vec<_> = keys.chunks(2).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [b"\x01a", b"\x01b", b"\x01c"]);
+    assert_eq!(with.entries().concat().len(), 3 * (2 + 4) + 5);
+    assert_eq!(with.sides.read_entries(with.side, &BoundedWindow::Global, u64::MAX), Ok(SidePage::default()));
+}
+
+#[test]
+fn a_side_input_that_is_larger_than_memory_is_read_all_the_same() {
+    const BUDGET: u64 = 2 << 20;
+    let with = setting(Coder::kv(Coder::VarInt, Coder::Bytes), SideAccess::Multimap, BUDGET);
+    // 20 MB, of which one key has half.
+    let element = |number: u32| {
+        let key = if number.is_multiple_of(2) { 0 } else { (number % 100) as u8 };
+        [&[key, 0x80 | 0x68, 0x07][..], &number.to_be_bytes(), &[key; 996]].concat()
+    };
+    for chunk in 0..200 {
+        let elements: Vec<_> = (chunk * 100..chunk * 100 + 100).map(element).collect();
+        with.append(&elements);
+    }
+    for key in [0u8, 1, 99] {
+        let found = with.values(&[key]);
+        assert!(found.iter().all(|page| page.len() <= PAGE_BYTES), "pages are pages");
+        let expected: Vec<_> = (0..20_000).map(element).filter(|element| element[0] == key).collect();
+        let expected: Vec<_> = expected.iter().flat_map(|element| &element[1..]).copied().collect();
+        assert!(found.concat() == expected, "key {key}");
+    }
+    assert_eq!(with.keys().concat().len(), 51);
+    assert!(with.disk.free() < 1 << 30);
+    assert!(with.broker.peak() < 4 * BUDGET, "{}", with.broker.peak());
+    drop((with.sides, with.batches));
+    assert_eq!(with.broker.used(), 0);
+}
+
+proptest! {
+    /// However it is appended and whenever it is read: a multimap is a map of lists.
+    #[test]
+    fn a_multimap_is_a_map_of_lists(
+        appends in prop::collection::vec(prop::collection::vec((0u8..6, 0usize..5_000), 0..30), 1..6),
+        budget in prop_oneof![Just(1u64 << 30), 100_000u64..2_000_000],
+        read_between in any::<bool>(),
+    ) {
+        let with = setting(Coder::kv(Coder::VarInt, Coder::Bytes), SideAccess::Multimap, budget);
+        let mut expected = BTreeMap::<u8, Vec<u8>>::new();
+        for (number, append) in appends.iter().enumerate() {
+            let mut elements = Vec::new();
+            for (key, size) in append {
+                let mut value = Vec::new();
+                purlin_model::coder::varint::write_varint(*size as i64, &mut value);
+                value.extend(std::iter::repeat_n(number as u8, *size));
+                expected.entry(*key).or_default().extend(&value);
+                elements.push([&[*key][..], &value].concat());
+            }
+            with.append(&elements);
+            if read_between {
+                for key in 0..6 {
+                    prop_assert_eq!(with.values(&[key]).concat(), expected.get(&key).cloned().unwrap_or_default());
+                }
+            }
+        }
+        for key in 0..6 {
+            prop_assert_eq!(with.values(&[key]).concat(), expected.get(&key).cloned().unwrap_or_default());
+        }
+        let mut keys = with.keys().concat();
+        keys.sort_unstable();
+        prop_assert_eq!(keys, expected.keys().copied().collect::<Vec<_>>());
+        let entries: usize = with.entries().iter().map(Vec::len).sum();
+        prop_assert_eq!(entries, expected.values().map(|values| 5 + values.len()).sum::<usize>());
+        drop((with.sides, with.batches));
+        prop_assert_eq!((with.broker.used(), with.disk.files()), (0, 0));
+    }
+}
