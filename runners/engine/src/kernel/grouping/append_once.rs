@@ -24,15 +24,13 @@ use purlin_model::time::EventTime;
 use purlin_model::window::BoundedWindow;
 use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, WindowingStrategy};
 
+use super::GROUP_BYTES_MAX;
 use crate::core::stage::OutputSpec;
 use crate::data::{BatchInput, ElementBatch, ElementBatchBuilder, LaneWriter};
 use crate::kernel::{KernelDone, KernelError, KernelIo};
 use divide::{By, Child, DIVISIONS_MAX};
 use large_group::LargeGroup;
 use merger::Merger;
-
-/// An element of the wire format holds less than this: its count of values has 31 bits, and a batch 30.
-const GROUP_BYTES_MAX: u64 = 1 << 29;
 
 /// Groups above this go to extents, where the coder of the output allows it.
 const LARGE_BYTES: u64 = 1 << 20;

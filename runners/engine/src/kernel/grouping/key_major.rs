@@ -16,6 +16,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowFn};
 use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
 
+use super::GROUP_BYTES_MAX;
 use super::arrivals::{self, Arrival};
 use super::cells::{Cells, Wake, window_bytes};
 use super::merge::{self, Answers, Becomes, Questions};
@@ -26,9 +27,6 @@ use crate::kernel::trigger::At;
 use crate::kernel::window::{Contents, Pane, is_expired};
 use crate::kernel::{KernelDone, KernelError, KernelIo};
 use crate::store::DueBound;
-
-/// An element of the wire format holds less than this.
-const GROUP_BYTES_MAX: u64 = 1 << 29;
 
 /// Groups the elements of a bundle, or fires its timers. `input` is the collection that they came from.
 ///
