@@ -329,7 +329,7 @@ impl StageState {
         self.holds.least()
     }
 
-    /// The least timestamp that residuals and state may still emit into an output.
+    /// The least timestamp that residuals and state may still emit into an output; never after the end of the global window.
     pub(crate) fn least_output_hold(&self, output: OutputId) -> Option<EventTime> {
         // A timer that wants no hold can emit all the same, so that the output is not complete while there is any.
         let timers = self.has_timers().then_some(EventTime::GLOBAL_WINDOW_MAX);

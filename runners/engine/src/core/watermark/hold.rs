@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use purlin_model::time::EventTime;
 
 /// Counted timestamps; the least one holds.
+///
+/// Law: a watermark that is held is never at [`EventTime::MAX`], which says that nothing more comes. Elements may stand
+/// there all the same, as what Go's timers without an output timestamp emit, in the global window at the latest: so the end
+/// of the global window is as far as any hold lets a watermark come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HoldTracker {
     counts: BTreeMap<EventTime, u64>,
@@ -30,7 +34,7 @@ impl HoldTracker {
 
     /// The least hold; `None` if nothing holds.
     pub fn least(&self) -> Option<EventTime> {
-        self.counts.first_key_value().map(|(at, _)| *at)
+        self.counts.first_key_value().map(|(at, _)| EventTime::GLOBAL_WINDOW_MAX.min(*at))
     }
 
     /// Whether nothing holds.
@@ -69,6 +73,15 @@ impl Watermark {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_holds_at_the_end_of_time_holds() {
+        let mut holds = HoldTracker::default();
+        holds.add(EventTime::MAX);
+        assert_eq!(holds.least(), Some(EventTime::GLOBAL_WINDOW_MAX));
+        holds.drop_one(EventTime::MAX);
+        assert_eq!(holds.least(), None);
+    }
 
     proptest! {
         #[test]
