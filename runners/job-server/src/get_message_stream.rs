@@ -2,8 +2,13 @@
 //!
 //! Go learns a job's state from this stream only; Java opens it when the job has failed, and shows the first error; Python
 //! shows the last. They all find the one error right before the state FAILED.
+//!
+//! The stream ends behind the state streams of its job. Python waits for the last state and then for the end of this stream, and
+//! exits; were the end of the state stream still on its way then, a thread of its gRPC library could be stopped while it holds a
+//! lock for which the main thread waits, and the program would never end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -14,8 +19,11 @@ use purlin_proto::job_management::v1::job_messages_response::Response;
 use tonic::Status;
 
 use crate::get_state_stream::state_event;
-use crate::log::{LogEntry, LogItem};
+use crate::log::{JobLog, LogEntry, LogItem};
 use crate::shared::Shared;
+
+/// How long the end of a message stream waits for the ends of state streams, which follow the last state by themselves.
+const STATE_STREAMS_MAX: Duration = Duration::from_secs(1);
 
 /// A request with this metadata gets what happened so far, and does not wait for more. Purlin's own; not part of Beam.
 pub const HISTORY_ONLY: &str = "purlin-history-only";
@@ -25,12 +33,23 @@ pub(crate) fn get_message_stream(
     request: &jobpb::JobMessagesRequest,
     follow: bool,
 ) -> Result<BoxStream<'static, Result<jobpb::JobMessagesResponse, Status>>, Status> {
-    let reader = shared.store.job(&request.job_id)?.log().reader();
-    let items = stream::unfold(reader, move |mut reader| async move {
-        let item = if follow { reader.next().await? } else { reader.try_next()? };
-        Some((Ok(jobpb::JobMessagesResponse { response: Some(response(item)) }), reader))
+    Ok(messages(shared.store.job(&request.job_id)?.log(), follow))
+}
+
+fn messages(log: &Arc<JobLog>, follow: bool) -> BoxStream<'static, Result<jobpb::JobMessagesResponse, Status>> {
+    let log = log.clone();
+    let items = stream::unfold(log.reader(), move |mut reader| {
+        let log = log.clone();
+        async move {
+            let item = if follow { reader.next().await } else { reader.try_next() };
+            if item.is_none() && follow {
+                // A client that does not read its states hears the end all the same.
+                let _ = tokio::time::timeout(STATE_STREAMS_MAX, log.state_streams_over()).await;
+            }
+            Some((Ok(jobpb::JobMessagesResponse { response: Some(response(item?)) }), reader))
+        }
     });
-    Ok(items.boxed())
+    items.boxed()
 }
 
 fn response(item: LogItem) -> Response {
@@ -59,5 +78,44 @@ fn to_wire(id: &str, message: &JobMessage) -> jobpb::JobMessage {
         time: prost_types::Timestamp::from(message.time).to_string(),
         importance: importance.into(),
         message_text: message.text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::get_state_stream::states;
+    use crate::config::LogLimits;
+    use crate::state::JobState;
+
+    const LIMITS: LogLimits = LogLimits { messages_max: 3, message_bytes_max: 1_000, message_length_max: 100 };
+
+    fn failed() -> Arc<JobLog> {
+        let log = Arc::new(JobLog::new(LIMITS, std::time::SystemTime::now()));
+        assert!(log.enter(JobState::Starting));
+        log.fail("of the test".to_owned());
+        log
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_behind_that_of_the_state_streams() {
+        let log = failed();
+        let (mut messages, mut states) = (messages(&log, true), states(&log));
+        for _ in 0..4 {
+            assert!(messages.next().await.is_some());
+        }
+        while states.next().await.is_some() {}
+        assert!(messages.next().now_or_never().is_none(), "the end of the states is known, and not sent yet");
+        drop(states);
+        assert!(messages.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_state_stream_that_nobody_reads_does_not_keep_the_end_back_for_ever() {
+        let log = failed();
+        let _states = states(&log);
+        assert_eq!(messages(&log, true).count().await, 4);
     }
 }

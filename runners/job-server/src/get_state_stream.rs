@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream};
 use purlin_proto::job_management::v1 as jobpb;
 use tonic::Status;
 
-use crate::log::{LogEntry, LogItem};
+use crate::log::{JobLog, LogEntry, LogItem};
 use crate::shared::Shared;
 use crate::state::JobState;
 
@@ -20,8 +20,12 @@ pub(crate) fn get_state_stream(
     shared: &Arc<Shared>,
     request: &jobpb::GetJobStateRequest,
 ) -> Result<BoxStream<'static, Result<jobpb::JobStateEvent, Status>>, Status> {
-    let reader = shared.store.job(&request.job_id)?.log().reader();
-    let states = stream::unfold(reader, |mut reader| async {
+    Ok(states(shared.store.job(&request.job_id)?.log()))
+}
+
+/// All states of a job until the last. The log counts the stream until it is dropped.
+pub(crate) fn states(log: &Arc<JobLog>) -> BoxStream<'static, Result<jobpb::JobStateEvent, Status>> {
+    let states = stream::unfold(log.reader(), |mut reader| async {
         loop {
             match reader.next().await? {
                 LogItem::Entry(_, entry) => match *entry {
@@ -32,7 +36,12 @@ pub(crate) fn get_state_stream(
             }
         }
     });
-    Ok(states.boxed())
+    // Owned by the stream itself, so that it is dropped when the end has been sent, and not when it is known.
+    let open = log.state_stream();
+    let counted = states.inspect(move |_| {
+        let _ = &open;
+    });
+    counted.boxed()
 }
 
 pub(crate) fn state_event(state: JobState, time: SystemTime) -> jobpb::JobStateEvent {

@@ -50,6 +50,8 @@ pub struct JobLog {
     limits: LogLimits,
     inner: Mutex<Inner>,
     grown: watch::Sender<()>,
+    /// How many clients follow the states.
+    state_streams: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl JobLog {
             state: JobState::Stopped,
             since: prepared,
         };
-        Self { limits, inner: Mutex::new(inner), grown: watch::Sender::new(()) }
+        Self { limits, inner: Mutex::new(inner), grown: watch::Sender::new(()), state_streams: watch::Sender::new(0) }
     }
 
     /// The state now, and since when.
@@ -156,6 +158,19 @@ impl JobLog {
         });
     }
 
+    /// Enters a state stream, which [`state_streams_over`](Self::state_streams_over) counts until the value is dropped.
+    pub(crate) fn state_stream(self: &Arc<Self>) -> StateStream {
+        self.state_streams.send_modify(|count| *count += 1);
+        StateStream(self.clone())
+    }
+
+    /// Waits until no state stream is open.
+    pub(crate) async fn state_streams_over(&self) {
+        let mut counts = self.state_streams.subscribe();
+        // The sender lives as long as this borrow.
+        let _ = counts.wait_for(|count| *count == 0).await;
+    }
+
     /// A reader that stands at the beginning.
     pub fn reader(self: &Arc<Self>) -> LogReader {
         LogReader { grown: self.grown.subscribe(), log: self.clone(), next: 0 }
@@ -182,6 +197,16 @@ fn shorten(text: &mut String, length_max: usize) {
     let rest = text.len() - cut;
     text.truncate(cut);
     text.push_str(&format!("\n… and {rest} bytes more"));
+}
+
+/// A client follows the states of a job for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct StateStream(Arc<JobLog>);
+
+impl Drop for StateStream {
+    fn drop(&mut self) {
+        self.0.state_streams.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Reads a log from the beginning to its end. Keeps the log alive, so that a job that is forgotten meanwhile does no harm.
