@@ -86,8 +86,8 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::get_state_stream::states;
     use crate::config::LogLimits;
+    use crate::get_state_stream::states;
     use crate::state::JobState;
 
     const LIMITS: LogLimits = LogLimits { messages_max: 3, message_bytes_max: 1_000, message_length_max: 100 };

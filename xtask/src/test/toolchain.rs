@@ -14,7 +14,7 @@ pub(super) enum Toolchain {
 impl Toolchain {
     pub(super) const ALL: [Self; 2] = [Self::Go, Self::Java];
 
-    /// Whether a test target needs this: `go_wordcount`, `java_wordcount`.
+    /// Whether a test target needs this: `go_examples`, `java_examples`.
     pub(super) fn is_needed_by(self, target: &str) -> bool {
         let prefix = match self {
             Self::Go => "go_",
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn targets_say_what_they_need_by_their_name() {
-        assert!(Toolchain::Go.is_needed_by("go_wordcount"));
+        assert!(Toolchain::Go.is_needed_by("go_examples"));
         assert!(!Toolchain::Go.is_needed_by("golden"));
         assert!(Toolchain::Java.is_needed_by("java_errors"));
         assert!(!Toolchain::Java.is_needed_by("go_java"));

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod counts;
+pub(crate) mod dashboard;
 pub(crate) mod jobs;
 
 use std::fs::File;
