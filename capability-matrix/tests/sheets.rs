@@ -45,7 +45,7 @@ fn our_runners_promise_no_more_of_streaming_than_they_do() {
         for row in refused {
             assert!(!sheet.support(row).allows(&unbounded), "{}: {row}", sheet.runner());
         }
-        for row in [Row::ProcessingTimeTimers, Row::EventTimeTriggers, Row::CountTriggers] {
+        for row in [Row::EventTimeTriggers, Row::CountTriggers] {
             assert!(sheet.support(row).has_open_limit(), "{}: {row}", sheet.runner());
         }
     }

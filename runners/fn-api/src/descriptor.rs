@@ -14,7 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 use purlin_backend::{Importance, JobMessage, Reporter};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
-use purlin_engine::store::{Timer, TimerDomain};
+use purlin_engine::store::Timer;
 use purlin_model::coder::Coder;
 use purlin_model::window::WindowCoder;
 use purlin_plan::StageGraph;
@@ -160,12 +160,9 @@ impl StageDescriptor {
         if self.changed_timer_told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let what = match (timer.fire_at, timer.domain) {
-            (Some(_), _) => "fires when its window expires, because its own time is behind that",
-            (None, TimerDomain::EventTime) => "will not fire: its window has expired",
-            (None, TimerDomain::ProcessingTime) => {
-                "will not fire: the input has ended, and a timer that sets itself again would never end"
-            }
+        let what = match timer.fire_at {
+            Some(_) => "fires when its window expires, because its own time is behind that",
+            None => "will not fire: its window has expired",
         };
         let text = format!(
             "a timer of family `{}` that transform `{}` set for key {} {what}. This is told once.",

@@ -137,13 +137,10 @@ impl StageTimers {
     /// What becomes of a timer, by the rules of its time domain.
     fn settle(&self, timer: Timer, window: &BoundedWindow, watermark: EventTime) -> Setting {
         let Some(fire) = timer.fire_at else { return Setting::Set(timer) };
-        let never = match timer.domain {
-            // It is set as the last things of its window happen, and would go on for ever if it sets itself again.
-            TimerDomain::EventTime => fire > self.last_firing(window).millis() && watermark > self.expiry(window),
-            // The input has ended and this bundle fires what was left: a timer that sets itself again would go on
-            // for ever.
-            TimerDomain::ProcessingTime => watermark == EventTime::MAX,
-        };
+        // It is set as the last things of its window happen, and would go on for ever if it sets itself again.
+        let never = timer.domain == TimerDomain::EventTime
+            && fire > self.last_firing(window).millis()
+            && watermark > self.expiry(window);
         if never {
             return Setting::Dropped(Timer { fire_at: None, ..timer });
         }
@@ -424,7 +421,8 @@ mod tests {
         check("event", 16, EventTime::MIN, "early, at Some(15) holds 9");
         check("event", 16, EventTime::MAX, "dropped, None");
         check("clock", 1_000_000, EventTime::MIN, "at Some(1000000) holds 1000000");
-        check("clock", 1_000_000, EventTime::MAX, "dropped, None");
+        // The clock goes on when the input has ended.
+        check("clock", 1_000_000, EventTime::MAX, "at Some(1000000) holds 1000000");
     }
 
     #[test]

@@ -87,8 +87,8 @@ pub struct Timer {
 /// Which timers are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueBound {
-    /// Event timers before this instant: at it, elements may still come. At [`EventTime::MAX`] all timers are due, those
-    /// of the clock too, for nothing else will happen before they fire.
+    /// Event timers before this instant: at it, elements may still come. At [`EventTime::MAX`] all of them are due; those
+    /// of the clock wait for it there too.
     pub watermark: EventTime,
     /// Processing timers up to here.
     pub now: ProcessingTime,
@@ -99,11 +99,10 @@ pub struct DueBound {
 impl DueBound {
     /// Whether a timer of this domain that fires at this instant, in milliseconds, is due.
     pub fn is_due(&self, domain: TimerDomain, fire_at: i64) -> bool {
-        self.watermark == EventTime::MAX
-            || match domain {
-                TimerDomain::EventTime => fire_at < self.watermark.millis(),
-                TimerDomain::ProcessingTime => fire_at <= self.now.0,
-            }
+        match domain {
+            TimerDomain::EventTime => self.watermark == EventTime::MAX || fire_at < self.watermark.millis(),
+            TimerDomain::ProcessingTime => fire_at <= self.now.0,
+        }
     }
 }
 

@@ -191,8 +191,8 @@ impl StageState {
         })
     }
 
-    /// Key groups whose timers are due and that no bundle owns. At the end of the input every timer is due, those of
-    /// the clock too: nothing else could happen before they fire.
+    /// Key groups whose timers are due and that no bundle owns. At the end of the input every event timer is due; those
+    /// of the clock hold the job until it has come that far.
     pub(crate) fn due_lanes(&self, now: ProcessingTime) -> impl Iterator<Item = Lane> {
         let at = self.input.at();
         self.summaries.iter().filter_map(move |(group, summary)| {
