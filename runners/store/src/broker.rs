@@ -192,7 +192,8 @@ impl MemoryBroker {
         let over = (self.used() + bytes).saturating_sub(self.budget);
         let wanted = over.max(self.budget / SPILL_SHARE);
         let mut jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.used()));
+        // By what each has at one moment: it changes meanwhile, and a sort whose order changes panics.
+        jobs.sort_by_cached_key(|job| std::cmp::Reverse(job.used()));
         let freed = jobs.iter().map(|job| job.spill(wanted)).find(|freed| *freed > 0).unwrap_or(0);
         self.spilled.fetch_add(freed, Ordering::Relaxed);
         freed > 0
