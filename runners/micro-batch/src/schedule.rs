@@ -5,7 +5,10 @@
 //!   depth 1     ▓▓▓▓▓▓
 //!   depth 2           ▓▓▓   each stage gets all of its input at once, shared out among its workers
 //! ```
-//! So bundles are as large as can be, which is what throughput wants, and results come when the round ends.
+//! So bundles are as large as can be, which is what throughput wants, and results come when the round ends. A source that never
+//! ends has one bundle in each round.
+
+use std::collections::BTreeSet;
 
 use purlin_engine::core::bundle::BundleStats;
 use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
@@ -28,26 +31,38 @@ impl Default for RoundOptions {
     }
 }
 
-/// Picks only stages before which nothing runs or could run.
+/// Picks only stages before which nothing runs or could run, sources apart that have had their bundle of the round.
 #[derive(Clone, Debug)]
 pub struct RoundSchedule {
     options: RoundOptions,
+    /// Sources that never end, and have had their bundle of this round: they are always ready, and would let nobody behind them.
+    served: BTreeSet<StageId>,
 }
 
 impl RoundSchedule {
     /// A schedule with these bounds.
     pub fn new(options: RoundOptions) -> Self {
-        Self { options }
+        Self { options, served: BTreeSet::new() }
     }
 }
 
 impl Schedule for RoundSchedule {
     fn pick(&mut self, ready: &[ReadyStage<'_>], _now: ProcessingTime) -> Option<Pick> {
-        // What is behind an active stage waits for it. Something runs then, and the end of it is when to ask again.
-        let chosen = ready
-            .iter()
-            .filter(|ready| ready.stage.depth <= ready.active_depth)
-            .min_by_key(|ready| (ready.stage.depth, ready.stage.id))?;
+        let nearest = |ready: &&ReadyStage<'_>| (ready.stage.depth, ready.stage.id);
+        let served = |ready: &&ReadyStage<'_>| self.served.contains(&ready.stage.id);
+        let chosen = if ready.iter().any(|ready| served(&ready)) {
+            let rest = ready.iter().filter(|ready| !served(ready)).min_by_key(nearest);
+            if rest.is_none() {
+                self.served.clear();
+            }
+            rest.or_else(|| ready.iter().min_by_key(nearest))?
+        } else {
+            // What is behind an active stage waits for it. Something runs then, and the end of it is when to ask again.
+            ready.iter().filter(|ready| ready.stage.depth <= ready.active_depth).min_by_key(nearest)?
+        };
+        if chosen.stage.splittable && chosen.stage.unbounded {
+            self.served.insert(chosen.stage.id);
+        }
         let elements = if chosen.stage.splittable { chosen.share_of_source() } else { chosen.share() };
         Some(Pick {
             stage: chosen.stage.id,
