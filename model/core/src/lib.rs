@@ -12,6 +12,7 @@ pub mod element;
 pub mod ids;
 pub mod key_group;
 pub mod pane;
+pub mod slices;
 pub mod time;
 pub mod trigger;
 pub mod window;

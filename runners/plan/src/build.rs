@@ -210,7 +210,8 @@ impl Context<'_> {
                 let strategy = Arc::new(windowing::of_grouping(self.graph, input));
                 let grouping = windowing::grouping(self.graph.is_bounded(input));
                 let merge = self.mergers.of(self.graph, draft).map(|merger| StageId(merger as u32));
-                StageKind::Group { grouping, strategy, merge }
+                let slices = self.leaves(draft).find_map(|leaf| leaf.slices);
+                StageKind::Group { grouping, strategy, merge, slices }
             }
             DraftKind::Sort => StageKind::SortByTime,
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),

@@ -55,9 +55,10 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
         StageKind::Impulse => "impulse".to_owned(),
         StageKind::TestStream => "test stream".to_owned(),
         StageKind::Worker => format!("worker{environment}"),
-        StageKind::Group { grouping, strategy, merge } => {
+        StageKind::Group { grouping, strategy, merge, slices } => {
             let merge = merge.map_or(String::new(), |stage| format!(", windows merged by {stage}"));
-            format!("group ({grouping:?}, {:?}, {:?}{merge})", strategy.window_fn, strategy.trigger)
+            let slices = slices.map_or(String::new(), |it| format!(", combined in slices of {} ms", it.slice().0));
+            format!("group ({grouping:?}, {:?}, {:?}{merge}{slices})", strategy.window_fn, strategy.trigger)
         }
         StageKind::SortByTime => "sort by time".to_owned(),
         StageKind::Materialize(side) => {

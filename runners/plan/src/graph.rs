@@ -10,6 +10,7 @@ use std::fmt;
 
 use purlin_model::ids::{CoderId, EnvironmentId, LocalName, PCollectionId, TransformId, WindowingStrategyId};
 use purlin_model::key_group::hash_key;
+use purlin_model::slices::SlicedWindows;
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_proto::convert::windowing_strategy;
 use purlin_proto::pipeline::v1 as pb;
@@ -56,6 +57,8 @@ pub(crate) struct Leaf {
     pub(crate) stateful: bool,
     /// For a grouping whose windows only an SDK can merge: the transform that merges them.
     pub(crate) merged_by: Option<TransformId>,
+    /// If its input is combined in slices of its windows, or will be.
+    pub(crate) slices: Option<SlicedWindows>,
     /// The transform of the user's that it came from; itself, unless a pass made it.
     pub(crate) origin: TransformId,
 }

@@ -298,6 +298,7 @@ impl<'a> Walk<'a, '_> {
             finalizes: finalizes && par_do.is_some_and(|payload| payload.requests_finalization),
             stateful,
             merged_by: None,
+            slices: None,
         });
     }
 

@@ -101,3 +101,16 @@ def test_groupings_behind_groupings():
         assert_that(panes(sums | "twice" >> beam.GroupByKey()), equal_to([
             ("k", 0.0, [3], "ON_TIME", 0, True), ("k", 10.0, [11], "ON_TIME", 0, True),
         ]))
+
+
+def test_combiners_in_sliding_windows_see_each_element_in_all_of_them():
+    events = stamped(script(), 7).advance_watermark_to(9)
+    events = stamped(events, 11, 12).advance_watermark_to(16)
+    # Late for [0, 10) and [5, 15), and dropped there; on time for [10, 20).
+    events = stamped(events, 14).advance_watermark_to_infinity()
+    with pipeline("--streaming") as p:
+        sums = p | events | beam.WindowInto(window.SlidingWindows(10, 5)) | beam.CombinePerKey(sum)
+        assert_that(panes(sums | beam.MapTuple(lambda key, value: (key, [value]))), equal_to([
+            ("k", 0.0, [7], "ON_TIME", 0, True), ("k", 5.0, [30], "ON_TIME", 0, True),
+            ("k", 10.0, [37], "ON_TIME", 0, True),
+        ]))

@@ -25,6 +25,7 @@ use crate::core::lane::Lane;
 use crate::core::stage::{JobGraph, OutputId, Partitioning, StageId};
 use crate::data::batch::for_each_element;
 use crate::data::key_group_stage::KeyGroupStage;
+use crate::data::sliced::Sliced;
 use crate::data::writer_limits::WriterLimits;
 use crate::data::{BatchId, BatchRef, ElementBatch, ElementBatchBuilder, FrameError};
 use crate::store::{BatchPlace, BatchStore, Memory, MemoryClass, Reservation, StoreError};
@@ -58,6 +59,16 @@ pub enum WriteError {
         output: Arc<str>,
         /// Why.
         source: HeaderError,
+    },
+    /// An element that was combined in slices of its windows stands in something else.
+    #[error(
+        "output `{output}` holds an element in {window}, which is no slice of its windows; the SDK assigned windows that nobody asked for"
+    )]
+    Slice {
+        /// The PCollection.
+        output: Arc<str>,
+        /// What it stands in.
+        window: String,
     },
     /// The bundle's stage has no such output.
     #[error("{0} is not an output of this stage")]
@@ -115,7 +126,7 @@ struct OutputWriter {
     held: u64,
 }
 
-/// All consumers that partition alike.
+/// All consumers that partition alike and take the same windows.
 #[derive(Debug)]
 struct Route {
     partitioning: Partitioning,
@@ -127,6 +138,8 @@ struct Route {
     windowed_bytes: usize,
     /// The header seen last, exploded into one header per window: most elements repeat it.
     exploded: Option<Exploded>,
+    /// If elements come in slices of windows.
+    sliced: Option<Sliced>,
 }
 
 #[derive(Debug, Default)]
@@ -285,13 +298,14 @@ impl Drop for LaneWriter {
 impl OutputWriter {
     fn new(graph: &JobGraph, output: OutputId) -> Self {
         let spec = graph.output(output);
-        let mut routes = BTreeMap::<Partitioning, Vec<StageId>>::new();
+        let mut routes = BTreeMap::<_, Vec<StageId>>::new();
         for consumer in &spec.consumers {
-            routes.entry(consumer.partitioning).or_default().push(consumer.stage);
+            let slices = graph.stage(consumer.stage).kind.slices();
+            routes.entry((consumer.partitioning, slices)).or_default().push(consumer.stage);
         }
         let routes = routes
             .into_iter()
-            .map(|(partitioning, consumers)| Route {
+            .map(|((partitioning, slices), consumers)| Route {
                 partitioning,
                 consumers,
                 any: ElementBatchBuilder::new(),
@@ -299,6 +313,7 @@ impl OutputWriter {
                 windowed: BTreeMap::new(),
                 windowed_bytes: 0,
                 exploded: None,
+                sliced: slices.map(Sliced::new),
             })
             .collect();
         let (name, coder, windows) = (spec.name.clone(), spec.coder.clone(), spec.windows);
@@ -327,6 +342,10 @@ impl OutputWriter {
                 }
                 continue;
             }
+            let header = match &mut route.sliced {
+                Some(sliced) => sliced.header(header, self.windows, &self.name)?,
+                None => header,
+            };
             match lane {
                 Lane::Any => {
                     route.any.push(header, timestamp, value);

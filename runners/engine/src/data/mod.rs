@@ -6,6 +6,7 @@ mod batch_ref;
 mod group_token;
 mod key_group_stage;
 mod lane_writer;
+mod sliced;
 mod stored;
 mod writer_limits;
 

@@ -127,7 +127,7 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             }
             Ok(KernelDone::Whole)
         }
-        StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge: _ } => {
+        StageKind::Group { grouping: Grouping::AppendOnce, strategy, merge: _, slices: _ } => {
             let input = spec.upstream.first().map(|output| graph.output(*output));
             let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
                 // A grouping of nothing, or one that nobody reads, has nothing to do.
@@ -135,7 +135,7 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             };
             append_once::group(input, strategy, io, graph.output(*output))
         }
-        StageKind::Group { grouping: Grouping::KeyMajor, strategy, merge: _ } => {
+        StageKind::Group { grouping: Grouping::KeyMajor, strategy, merge: _, slices: _ } => {
             let input = spec.upstream.first().map(|output| graph.output(*output));
             let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
                 return Ok(KernelDone::Whole);

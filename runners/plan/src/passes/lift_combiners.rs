@@ -26,7 +26,7 @@ pub(super) fn run(graph: &mut Graph) {
 }
 
 /// The coder of the keys of a combiner's input.
-fn key_coder(graph: &Graph, leaf: &Leaf) -> Option<String> {
+pub(super) fn key_coder(graph: &Graph, leaf: &Leaf) -> Option<String> {
     let coder = &graph.pcollection(leaf.inputs.first()?).coder_id;
     graph.components.coders.get(coder)?.component_coder_ids.first().cloned()
 }
@@ -39,8 +39,16 @@ fn lift(graph: &mut Graph, leaf: &Leaf, key: &str) {
     let accumulators = graph.coder(coders::ITERABLE, &[&accumulator]);
     let grouped = graph.coder(coders::KV, &[key, &accumulators]);
     let input = leaf.inputs[0].clone();
-    let mut next =
-        |suffix: &str, coder: &str| graph.add_pcollection(&input, &format!("{}/{suffix}.out", leaf.id), coder);
+    // If the input comes in slices, the windows are those of the output.
+    let windowing = leaf.slices.and_then(|_| leaf.outputs.values().next());
+    let windowing = graph.pcollection(windowing.unwrap_or(&input)).windowing_strategy_id.clone();
+    let mut next = |suffix: &str, coder: &str| {
+        let id = graph.add_pcollection(&input, &format!("{}/{suffix}.out", leaf.id), coder);
+        if let Some(made) = graph.components.pcollections.get_mut(id.as_str()) {
+            made.windowing_strategy_id.clone_from(&windowing);
+        }
+        id
+    };
     let precombined = next("Precombine", &accumulated);
     let group = next("Group", &grouped);
     let merged = next("Merge", &accumulated);
@@ -77,6 +85,7 @@ fn lift(graph: &mut Graph, leaf: &Leaf, key: &str) {
             inputs: vec![input.clone()],
             outputs,
             env,
+            slices: leaf.slices.filter(|_| groups),
             ..leaf.clone()
         });
     }

@@ -92,6 +92,7 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
         finalizes: false,
         stateful: false,
         merged_by: None,
+        slices: None,
         origin: leaf.origin.clone(),
     }
 }

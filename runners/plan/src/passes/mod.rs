@@ -1,10 +1,11 @@
 //! The passes: each takes the graph and leaves it in another form that means the same.
 //!
 //! ```text
-//!   test_stream ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows
+//!   test_stream ─► slice_windows ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows
 //!     ─► groups_by_reference ─► fuse
 //! ```
-//! The order has reasons. Combiners are lifted first, because what comes of it is ordinary. Splittable DoFns are
+//! The order has reasons. Combiners are lifted early, because what comes of it is ordinary; only before can it be seen that nobody but combiners
+//! reads some windows. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
 //! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently, and
 //! at last who reads groups.
@@ -15,6 +16,7 @@ mod lift_combiners;
 mod merge_windows;
 mod prefix_lengths;
 mod recode;
+mod slice_windows;
 mod sort_by_time;
 mod test_stream;
 
@@ -23,6 +25,7 @@ use crate::graph::Graph;
 /// Runs all passes, in order.
 pub(crate) fn run(graph: &mut Graph) {
     test_stream::run(graph);
+    slice_windows::run(graph);
     lift_combiners::run(graph);
     expand_splittable::run(graph);
     sort_by_time::run(graph);

@@ -124,6 +124,7 @@ fn recode(
         finalizes: false,
         stateful: false,
         merged_by: None,
+        slices: None,
     });
     fresh
 }

@@ -62,6 +62,7 @@ fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
         finalizes: false,
         stateful: false,
         merged_by: None,
+        slices: None,
         origin: leaf.id.clone(),
     }
 }

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
+use purlin_model::slices::SlicedWindows;
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 
@@ -111,8 +112,12 @@ impl JobGraphBuilder {
         coder: Coder,
     ) -> OutputHandle {
         let windows = upstream.first().map_or(WindowCoder::Global, |output| self.outputs[output.0.index()].windows);
-        let kind =
-            StageKind::Group { grouping: Grouping::AppendOnce, strategy: Arc::new(strategy.clone()), merge: None };
+        let kind = StageKind::Group {
+            grouping: Grouping::AppendOnce,
+            strategy: Arc::new(strategy.clone()),
+            merge: None,
+            slices: None,
+        };
         let stage = self.stage(name, kind, None, upstream);
         self.output(stage, coder, windows)
     }
@@ -122,6 +127,14 @@ impl JobGraphBuilder {
         let stage = self.producer(output);
         if let StageKind::Group { grouping, .. } = &mut self.stages[stage.index()].kind {
             *grouping = by;
+        }
+    }
+
+    /// Tells a stage that groups that its input comes in slices of its windows.
+    pub fn group_slices(&mut self, output: OutputHandle, of: SlicedWindows) {
+        let stage = self.producer(output);
+        if let StageKind::Group { slices, .. } = &mut self.stages[stage.index()].kind {
+            *slices = Some(of);
         }
     }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use purlin_model::coder::Coder;
+use purlin_model::slices::SlicedWindows;
 use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
@@ -125,6 +126,8 @@ pub enum StageKind {
         strategy: Arc<WindowingStrategy>,
         /// For windows that only an SDK can merge: the stage whose workers do, which takes questions and nothing else.
         merge: Option<StageId>,
+        /// If its input comes in slices of its windows: each element goes to all windows that hold its slice.
+        slices: Option<SlicedWindows>,
     },
     /// Passes its input on, when it is complete, sorted by key and then by timestamp (`requires_time_sorted_input`).
     SortByTime,
@@ -274,6 +277,11 @@ impl StageKind {
             Self::Group { .. } | Self::SortByTime => true,
             Self::Worker | Self::Impulse | Self::TestStream | Self::Materialize(_) => false,
         }
+    }
+
+    /// If its input comes in slices of its windows: which.
+    pub fn slices(&self) -> Option<SlicedWindows> {
+        if let Self::Group { slices, .. } = self { *slices } else { None }
     }
 
     /// Whether its bundles take whole lanes, once, when the input is complete.
