@@ -6,6 +6,7 @@
 //!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME] [age=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
 //!   bundles N                                      at most N elements in a bundle
+//!   kernels BYTES                                  how much a bundle of the runner's own may hold
 //!   share MS                                       how old a bundle must be to share; never without it
 //!   start | workers N | clock MS | cancel | broken TEXT
 //!   finish BUNDLE [UP: COUNT@TIMESTAMP [lane N] [window MAX]] … [rest COUNT@TS watermark TS [after MS]] [finalize]
@@ -88,6 +89,7 @@ struct Teller {
     age: Option<i64>,
     slots: Option<u32>,
     share: Option<i64>,
+    kernels: Option<u64>,
 }
 
 fn tell(transcript: &str) -> String {
@@ -114,11 +116,15 @@ impl Teller {
             ["stage", name, rest @ ..] => self.stage(name, rest),
             ["bundles", elements] => self.elements = number(elements) as u64,
             ["share", age] => self.share = Some(number(age)),
+            ["kernels", bytes] => self.kernels = Some(number(bytes) as u64),
             ["status"] => return self.status(),
             ["start"] => {
                 // Sharing adds a wake-up to every bundle in a worker, so that only transcripts about it have it.
                 let share_after_ms = self.share;
-                let config = EngineConfig { kernel_slots: 4, share_after_ms, ..EngineConfig::default() };
+                let mut config = EngineConfig { kernel_slots: 4, share_after_ms, ..EngineConfig::default() };
+                if let Some(bytes) = self.kernels {
+                    config.kernel_share_bytes = bytes;
+                }
                 let schedule = Box::new(FirstReady { elements: self.elements, age: self.age });
                 let graph = Arc::new(self.graph.take().unwrap().build());
                 self.engine = Some(Engine::new(graph, config, schedule).unwrap());

@@ -1,10 +1,11 @@
-//! Throttling: while memory is short, sources wait for those who make room.
+//! Throttling: while memory is short, sources wait for those who make room; groupings wait for readers that have enough.
 //!
 //! ```text
 //!   Pressure(High), and something else could run ─► sources do not start, and those that run are asked to stop early
+//!   a reader of groups has a kernel's share of them waiting, and could go on ─► the grouping does not start
 //! ```
 //! Law: the job never stands still because of it. A source waits only while another stage has work, and never while
-//! somebody waits for a side input into which it flows.
+//! somebody waits for a side input into which it flows. A grouping waits only for a stage that has work and does not wait itself.
 
 use std::collections::BTreeSet;
 
@@ -33,16 +34,34 @@ pub(super) fn sources(graph: &JobGraph) -> Vec<bool> {
 impl Engine {
     /// The stages that must not start anything now.
     pub(super) fn held_back(&self, now: ProcessingTime) -> BTreeSet<StageId> {
+        let mut held_back = self.ahead_of_readers(now);
         if self.pressure == MemoryLevel::Low {
-            return BTreeSet::new();
+            return held_back;
         }
         let awaited = self.upstream_of_awaited_sides();
         let waits = |stage: StageId| self.sources[stage.index()] && !awaited.contains(&stage);
+        // Groupings that are held back count: those for whom they wait have work.
         let other_work = self.maybe_ready.iter().any(|stage| !waits(*stage) && self.has_work(*stage, now));
-        if !other_work {
-            return BTreeSet::new();
+        if other_work {
+            held_back.extend(self.graph.stages.iter().map(|stage| stage.id).filter(|stage| waits(*stage)));
         }
-        self.graph.stages.iter().map(|stage| stage.id).filter(|stage| waits(*stage)).collect()
+        held_back
+    }
+
+    /// The groupings that would only fill memory: their input is all there and takes no more room the longer it waits, while
+    /// somebody who reads their output has enough of it.
+    fn ahead_of_readers(&self, now: ProcessingTime) -> BTreeSet<StageId> {
+        let has_enough = |reader: StageId| {
+            let pending = || self.stages[reader.index()].free_lanes().map(|(_, queue)| queue.bytes()).sum::<u64>();
+            // A source may have to wait itself, and then nobody would go on.
+            !self.sources[reader.index()] && self.has_work(reader, now) && pending() >= self.config.kernel_share_bytes
+        };
+        let ahead = |stage: &StageId| {
+            let spec = self.graph.stage(*stage);
+            let mut readers = spec.outputs.iter().flat_map(|output| &self.graph.output(*output).consumers);
+            spec.kind.waits_for_all() && readers.any(|reader| has_enough(reader.stage))
+        };
+        self.maybe_ready.iter().copied().filter(ahead).collect()
     }
 
     /// Asks bundles of sources that are held back to stop early, once each.

@@ -60,7 +60,8 @@ impl LaneWriter {
         Ok(extent)
     }
 
-    /// Takes an element that refers to extents, and pins these.
+    /// Takes an element that refers to extents, and pins these. Whoever decides how much a bundle takes is told of their
+    /// bytes as if they stood in the element.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -71,6 +72,7 @@ impl LaneWriter {
         timestamp: EventTime,
         value: &[u8],
         extents: &[BatchId],
+        extent_bytes: u64,
     ) -> Result<(), WriteError> {
         let (writer, shelf) = self.parts(output)?;
         shelf.totals.elements += 1;
@@ -100,7 +102,10 @@ impl LaneWriter {
                 let batch = alone(header, timestamp, value);
                 shelf.put(writer.id, &route.consumers, lane, None, batch)?;
             }
-            own.extend(shelf.routed[first..].iter().map(|routed| (routed.batch.id, extents.to_vec())));
+            for routed in &mut shelf.routed[first..] {
+                routed.batch.bytes += extent_bytes;
+                own.push((routed.batch.id, extents.to_vec()));
+            }
         }
         self.pins.extend(own);
         Ok(())

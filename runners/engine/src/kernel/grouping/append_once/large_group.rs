@@ -22,6 +22,7 @@ pub(super) struct LargeGroup {
     first_is_full: bool,
     page: Vec<u8>,
     extents: Vec<BatchId>,
+    extent_bytes: u64,
 }
 
 impl LargeGroup {
@@ -33,6 +34,7 @@ impl LargeGroup {
             first_is_full: false,
             page: Vec::new(),
             extents: Vec::new(),
+            extent_bytes: 0,
         }
     }
 
@@ -47,7 +49,7 @@ impl LargeGroup {
         }
         if !self.page.is_empty() && self.page.len() + value.len() > PAGE_BYTES {
             let page = std::mem::replace(&mut self.page, Vec::with_capacity(PAGE_BYTES));
-            self.extents.push(out.put_extent(page)?);
+            self.put(page, out)?;
         }
         self.page.extend_from_slice(value);
         Ok(())
@@ -62,7 +64,8 @@ impl LargeGroup {
         out: &mut LaneWriter,
     ) -> Result<(), WriteError> {
         if !self.page.is_empty() {
-            self.extents.push(out.put_extent(std::mem::take(&mut self.page))?);
+            let page = std::mem::take(&mut self.page);
+            self.put(page, out)?;
         }
         let mut value = self.key;
         value.reserve(self.first.len() + 16 + 10 * self.extents.len());
@@ -80,6 +83,12 @@ impl LargeGroup {
             value.extend_from_slice(&token);
             self.extents = extents;
         }
-        out.push_group(output, header, timestamp, &value, &self.extents)
+        out.push_group(output, header, timestamp, &value, &self.extents, self.extent_bytes)
+    }
+
+    fn put(&mut self, page: Vec<u8>, out: &mut LaneWriter) -> Result<(), WriteError> {
+        self.extent_bytes += page.len() as u64;
+        self.extents.push(out.put_extent(page)?);
+        Ok(())
     }
 }
