@@ -11,6 +11,9 @@ use purlin_model::time::EventTime;
 
 use crate::data::{ElementBatch, ElementBatchBuilder};
 
+/// Room for values to begin with, in bytes.
+const VALUES_FIRST: usize = 1 << 10;
+
 #[derive(Debug, Default)]
 pub(super) struct KeyGroupStage {
     values: Vec<u8>,
@@ -42,8 +45,19 @@ impl KeyGroupStage {
             + self.header_bytes.capacity()
     }
 
+    /// Adds an element. `bytes_max` is about how much there will be before it is taken.
     #[inline]
-    pub(super) fn push(&mut self, group: KeyGroup, header: &[u8], timestamp: EventTime, value: &[u8]) {
+    pub(super) fn push(
+        &mut self,
+        group: KeyGroup,
+        header: &[u8],
+        timestamp: EventTime,
+        value: &[u8],
+        bytes_max: usize,
+    ) {
+        if self.values.capacity() - self.values.len() < value.len() {
+            self.grow(value.len(), bytes_max);
+        }
         if self.headers.is_empty() || self.header(self.headers.len() - 1) != header {
             self.header_bytes.extend_from_slice(header);
             self.headers.push((self.header_bytes.len() as u32, timestamp));
@@ -54,6 +68,13 @@ impl KeyGroupStage {
             header: self.headers.len() as u32 - 1,
             group: group.index(),
         });
+    }
+
+    /// Makes room for a value: twice as much as there is, but no more than will be used.
+    #[cold]
+    fn grow(&mut self, needed: usize, bytes_max: usize) {
+        let doubled = (2 * self.values.capacity()).clamp(VALUES_FIRST, bytes_max.max(VALUES_FIRST));
+        self.values.reserve_exact(needed.max(doubled.saturating_sub(self.values.len())));
     }
 
     /// Everything that waits, as a batch per key group, each in order of arrival. Keeps its memory for what comes, but not

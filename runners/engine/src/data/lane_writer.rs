@@ -354,7 +354,7 @@ impl OutputWriter {
                     }
                 }
                 Lane::Group(group) => {
-                    route.groups.push(group, header, timestamp, value);
+                    route.groups.push(group, header, timestamp, value, shelf.limits.route_bytes);
                     if route.groups.bytes() >= shelf.limits.route_bytes {
                         route.flush_groups(self.id, shelf)?;
                     }

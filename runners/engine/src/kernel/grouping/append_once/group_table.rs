@@ -21,7 +21,7 @@ pub(super) struct Group {
     pub(super) window: u32,
     pub(super) hash: u64,
     key_start: usize,
-    key_length: u32,
+    pub(super) key_length: u32,
     /// How many values.
     pub(super) values: u64,
     /// How many bytes they have.

@@ -13,7 +13,7 @@ use purlin_model::time::EventTime;
 use purlin_model::window::BoundedWindow;
 
 use super::Grouper;
-use super::group_table::GroupTable;
+use super::group_table::{Group, GroupTable};
 use super::large_group::LargeGroup;
 use super::window_table::WindowTable;
 use crate::data::{ElementBatchBuilder, Loaded};
@@ -53,12 +53,18 @@ impl Grouper<'_> {
             return Ok(());
         }
         let values: u64 = table.groups().iter().map(|group| group.bytes).sum();
-        let _held = self.out.memory().reserve(MemoryClass::Kernels, values + (numbers.len() * size_of::<u32>()) as u64);
+        let positions = (numbers.len() * size_of::<u32>()) as u64;
+        let mut held = self.out.memory().reserve(MemoryClass::Kernels, values + positions);
         let (mut pieces, mut places) = self.lay_out(&windows, &table)?;
         self.fill(batches, &mut windows, &numbers, &mut pieces, &mut places)?;
         for piece in pieces {
             match piece {
-                Piece::Batch(mut builder) => self.emit(builder.finish())?,
+                Piece::Batch(mut builder) => {
+                    let batch = builder.finish();
+                    // From here on it is the store's.
+                    held.resize(held.bytes().saturating_sub(batch.bytes()));
+                    self.emit(batch)?;
+                }
                 Piece::Large { group, number } => {
                     let of = &table.groups()[number as usize];
                     let (header, timestamp) = self.header(windows.window(of.window), of.least, of.latest);
@@ -106,9 +112,10 @@ impl Grouper<'_> {
                 // Hashes almost never collide, so that keys are compared only among equals.
                 .then_with(|| table.key(a).cmp(table.key(b)))
         });
+        let room_of = |group: &Group| group.key_length as usize + 4 + group.bytes as usize;
         let mut pieces = Vec::new();
         let mut places = vec![Place::default(); groups.len()];
-        for number in order {
+        for (index, number) in order.iter().copied().enumerate() {
             let group = &groups[number as usize];
             let key = table.key(group);
             let window = windows.window(group.window);
@@ -122,7 +129,17 @@ impl Grouper<'_> {
             let room = key.len() + 4 + bytes;
             let fits = |builder: &ElementBatchBuilder| builder.is_empty() || builder.bytes() + room <= BATCH_BYTES;
             if !matches!(pieces.last(), Some(Piece::Batch(builder)) if fits(builder)) {
-                pieces.push(Piece::Batch(ElementBatchBuilder::new()));
+                // As much room as the groups need that will stand in it: none to grow, none to give back.
+                let next = order[index..].iter().map(|number| &groups[*number as usize]);
+                let next = next.take_while(|group| !self.is_large(group.values, group.bytes));
+                let (mut elements, mut bytes) = (0, 0);
+                for room in next.map(room_of) {
+                    if elements > 0 && bytes + room > BATCH_BYTES {
+                        break;
+                    }
+                    (elements, bytes) = (elements + 1, bytes + room);
+                }
+                pieces.push(Piece::Batch(ElementBatchBuilder::with_capacity(elements, bytes)));
             }
             let piece = pieces.len() as u32 - 1;
             let Some(Piece::Batch(builder)) = pieces.last_mut() else { continue };
