@@ -40,7 +40,7 @@ impl Scene {
         let mut batch = ElementBatchBuilder::new();
         elements.iter().for_each(|element| batch.push(&header(), EventTime::MIN, element));
         let batch = batch.finish();
-        let place = BatchPlace { stage: job.plan.work, lane: Lane::Any, window_max: None };
+        let place = BatchPlace { stage: job.plan.work, lane: Lane::Any, window_max: None, soon: false };
         let slice = BatchSlice::whole(job.batches.put(&[place], batch.clone()).unwrap()[0]);
         job.sides.append(job.plan.list, &batch, &slice).unwrap();
         job.sides.append(job.plan.map, &batch, &slice).unwrap();

@@ -100,7 +100,7 @@ impl Bundles {
             write_header(upstream.map_or(WindowCoder::Global, |output| output.windows), &mut header);
             let mut batch = ElementBatchBuilder::new();
             batch.push(&header, EventTime::MIN, &value);
-            let place = BatchPlace { stage, lane: Lane::Any, window_max: None };
+            let place = BatchPlace { stage, lane: Lane::Any, window_max: None, soon: false };
             let kept = batches.put(&[place], batch.finish()).unwrap_or_default();
             input.extend(kept.into_iter().map(BatchSlice::whole));
         }

@@ -117,7 +117,7 @@ mod tests {
         let mut builder = ElementBatchBuilder::new();
         builder.push(b"header", EventTime::from_millis(7), b"value");
         let batch = builder.finish();
-        let place = BatchPlace { stage: StageId(0), lane: Lane::Any, window_max: None };
+        let place = BatchPlace { stage: StageId(0), lane: Lane::Any, window_max: None, soon: false };
         let reference = store.put(&[place], batch.clone()).unwrap()[0];
         assert_eq!((reference.count, reference.min_timestamp), (1, EventTime::from_millis(7)));
         assert_eq!(*store.get(reference.id).unwrap(), batch);

@@ -48,13 +48,26 @@ struct Index {
     payloads: HashMap<PayloadId, Payload>,
     /// Resident payloads by lane, in order of arrival.
     lanes: HashMap<LaneKey, LaneContent>,
-    /// The same lanes by how much is resident of each.
-    by_size: BTreeSet<(u64, LaneKey)>,
+    /// The same lanes by whether they can wait, and how much is resident of each: the last is written out first.
+    by_size: BTreeSet<(bool, u64, LaneKey)>,
     /// How many bytes were written out so far, by the stage whose input they are.
     spilled: BTreeMap<StageId, u64>,
 }
 
-type LaneKey = (StageId, Lane);
+/// What is read soon is apart from what waits in the same lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct LaneKey {
+    stage: StageId,
+    lane: Lane,
+    soon: bool,
+}
+
+impl LaneKey {
+    /// Where it stands among lanes that could be written out.
+    fn rank(self, bytes: u64) -> (bool, u64, Self) {
+        (!self.soon, bytes, self)
+    }
+}
 
 /// The id of the first batch that it is.
 type PayloadId = BatchId;
@@ -155,7 +168,7 @@ impl SpillingBatchStore {
 
     fn read(&self, id: BatchId, lane: LaneKey, record: &Record) -> Result<Arc<ElementBatch>, StoreError> {
         let reservation = self.memory.reserve(MemoryClass::Readers, record.raw_bytes());
-        let what = format!("{id:?} of {} in lane {:?}", lane.0, lane.1);
+        let what = format!("{id:?} of {} in lane {:?}", lane.stage, lane.lane);
         let (description, values) = self.segments.read(record, &what)?;
         let batch = ElementBatch::from_stored(&description, values)
             .map_err(|error| record.altered(&what, error.to_string()))?;
@@ -181,7 +194,7 @@ impl BatchStore for SpillingBatchStore {
         };
         let references: Vec<_> = (0..).zip(places).map(references).collect();
         let payload = BatchId(ids);
-        let lane = (first.stage, first.lane);
+        let lane = LaneKey { stage: first.stage, lane: first.lane, soon: first.soon };
         let mut index = self.index();
         for reference in &references {
             index.batches.insert(reference.id, Owned { parts: vec![payload], owners: 1 });
@@ -263,10 +276,10 @@ impl BatchStore for SpillingBatchStore {
 impl Index {
     fn add(&mut self, lane: LaneKey, payload: PayloadId, bytes: u64) {
         let content = self.lanes.entry(lane).or_default();
-        self.by_size.remove(&(content.bytes, lane));
+        self.by_size.remove(&lane.rank(content.bytes));
         content.bytes += bytes;
         content.payloads.insert(payload);
-        self.by_size.insert((content.bytes, lane));
+        self.by_size.insert(lane.rank(content.bytes));
     }
 
     fn remove(&mut self, lane: LaneKey, payload: PayloadId, bytes: u64) {
@@ -274,12 +287,12 @@ impl Index {
         if !content.payloads.remove(&payload) {
             return;
         }
-        self.by_size.remove(&(content.bytes, lane));
+        self.by_size.remove(&lane.rank(content.bytes));
         content.bytes -= bytes;
         if content.payloads.is_empty() {
             self.lanes.remove(&lane);
         } else {
-            self.by_size.insert((content.bytes, lane));
+            self.by_size.insert(lane.rank(content.bytes));
         }
     }
 
@@ -358,13 +371,13 @@ impl Index {
         runs
     }
 
-    /// Takes what is to be written out next: of the largest lane the last that nobody looks at, for the first are read
-    /// first. They leave their lane, in order of arrival.
+    /// Takes what is to be written out next: of the largest lane that waits the last that nobody looks at, for the first are
+    /// read first. They leave their lane, in order of arrival.
     fn take_idle(&mut self, bytes: u64) -> Vec<Leaving> {
-        let lanes: Vec<_> = self.by_size.iter().rev().map(|(bytes, lane)| (*bytes, *lane)).collect();
+        let lanes: Vec<_> = self.by_size.iter().rev().map(|(_, bytes, lane)| (*bytes, *lane)).collect();
         for (lane_bytes, lane) in lanes {
             if lane_bytes < SPILL_LANE_BYTES_MIN {
-                break;
+                continue;
             }
             let Some(content) = self.lanes.get(&lane) else { continue };
             let mut taken = BTreeMap::new();
@@ -422,7 +435,7 @@ impl SpillingBatchStore {
                 old = index.replace(&run.parts, Place::Disk(record), whole.bytes());
                 if let Some(payload) = old.first() {
                     let bytes = old.iter().map(|payload| payload.bytes).sum::<u64>();
-                    *index.spilled.entry(payload.lane.0).or_default() += bytes;
+                    *index.spilled.entry(payload.lane.stage).or_default() += bytes;
                 }
             }
             Ok(_) => {}

@@ -24,7 +24,12 @@ fn batch(fill: u8, bytes: usize) -> ElementBatch {
 }
 
 fn place(stage: u32, group: u8) -> BatchPlace {
-    BatchPlace { stage: StageId(stage), lane: Lane::Group(KeyGroup::new(group).unwrap()), window_max: None }
+    BatchPlace {
+        stage: StageId(stage),
+        lane: Lane::Group(KeyGroup::new(group).unwrap()),
+        window_max: None,
+        soon: false,
+    }
 }
 
 struct Setting {
@@ -45,6 +50,20 @@ impl Setting {
     fn put(&self, place: BatchPlace, batch: ElementBatch) -> BatchRef {
         self.store.put(&[place], batch).unwrap()[0]
     }
+}
+
+#[test]
+fn what_is_read_soon_stays_while_something_else_can_go() {
+    let with = setting(100_000, 1 << 30);
+    let small = with.put(place(0, 0), batch(1, 10_000));
+    let soon = BatchPlace { soon: true, ..place(0, 1) };
+    let soon: Vec<_> = (0..4).map(|fill| with.put(soon, batch(fill, 18_000))).collect();
+    with.put(place(1, 0), batch(9, 18_000));
+    let spilled = with.store.spilled();
+    assert_eq!(spilled.keys().collect::<Vec<_>>(), [&StageId(0)]);
+    assert_eq!(spilled[&StageId(0)], small.bytes, "the small lane waits, and goes");
+    with.put(BatchPlace { soon: true, ..place(1, 1) }, batch(9, 90_000));
+    assert!(with.store.spilled()[&StageId(0)] >= small.bytes + soon[0].bytes, "in the end everything goes");
 }
 
 #[test]

@@ -249,7 +249,7 @@ impl LaneWriter {
     /// # Errors
     /// If it cannot be kept.
     pub fn put_aside(&mut self, batch: ElementBatch) -> Result<BatchRef, StoreError> {
-        let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None };
+        let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None, soon: true };
         let batches = self.shelf.store.put(&[place], batch)?;
         Ok(*batches.first().expect("a store gives a reference for each place"))
     }
@@ -442,7 +442,8 @@ impl Shelf {
         window_max: Option<EventTime>,
         batch: ElementBatch,
     ) -> Result<(), StoreError> {
-        let places: Vec<_> = consumers.iter().map(|stage| BatchPlace { stage: *stage, lane, window_max }).collect();
+        let places: Vec<_> =
+            consumers.iter().map(|stage| BatchPlace { stage: *stage, lane, window_max, soon: false }).collect();
         let batches = self.store.put(&places, batch)?;
         self.routed.extend(consumers.iter().zip(batches).map(|(to, batch)| Routed { from, to: *to, lane, batch }));
         Ok(())

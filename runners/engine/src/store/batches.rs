@@ -26,6 +26,8 @@ pub struct BatchPlace {
     pub lane: Lane,
     /// Where batches are cut by window: the last instant of that window.
     pub window_max: Option<EventTime>,
+    /// It is read before what waits in lanes, by the bundle that puts it or right behind it, and so written out last.
+    pub soon: bool,
 }
 
 /// Keeps batches until the core frees them.

@@ -97,7 +97,7 @@ impl Job {
         let input = elements.chunks(3).map(|chunk| {
             let mut builder = ElementBatchBuilder::new();
             chunk.iter().for_each(|value| builder.push(&header, EventTime::MIN, value));
-            let place = BatchPlace { stage: self.plan.work, lane: Lane::Any, window_max: None };
+            let place = BatchPlace { stage: self.plan.work, lane: Lane::Any, window_max: None, soon: false };
             BatchSlice::whole(self.batches.put(&[place], builder.finish()).unwrap()[0])
         });
         let input = input.collect();

@@ -96,7 +96,7 @@ impl Elements {
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
         if !self.open.is_empty() {
             let batch = self.open.finish();
-            let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None };
+            let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None, soon: false };
             for kept in self.store.put(&[place], batch)? {
                 self.add(kept.id, 0, kept.count, kept.bytes);
             }

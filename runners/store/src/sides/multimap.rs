@@ -228,7 +228,7 @@ impl RunWriter {
         if self.open.is_empty() {
             return Ok(());
         }
-        let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None };
+        let place = BatchPlace { stage: self.stage, lane: Lane::Any, window_max: None, soon: false };
         for kept in self.run.store.put(&[place], self.open.finish())? {
             let (first_hash, until) = (self.first_hash, self.elements);
             self.run.blocks.push(Block { first_hash, batch: kept.id, until });

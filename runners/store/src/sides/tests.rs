@@ -43,7 +43,7 @@ impl Setting {
             builder.push(&header, EventTime::MIN, value);
         }
         let materialize = self.sides.graph.side(self.side).materialize;
-        let place = BatchPlace { stage: materialize, lane: Lane::Any, window_max: None };
+        let place = BatchPlace { stage: materialize, lane: Lane::Any, window_max: None, soon: false };
         let kept = self.batches.put(&[place], builder.finish()).unwrap()[0];
         let batch = self.batches.get(kept.id).unwrap();
         self.sides.append(self.side, &batch, &BatchSlice::whole(kept)).unwrap();

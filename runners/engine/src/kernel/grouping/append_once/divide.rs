@@ -74,7 +74,7 @@ impl Child {
     fn new(store: &Arc<dyn BatchStore>, stage: StageId) -> Self {
         Self {
             store: store.clone(),
-            place: BatchPlace { stage, lane: Lane::Any, window_max: None },
+            place: BatchPlace { stage, lane: Lane::Any, window_max: None, soon: true },
             builder: ElementBatchBuilder::new(),
             slices: Vec::new(),
             first: None,
