@@ -4,7 +4,8 @@
 //!   larger_than_memory [--bytes 10GB] [--hot-bytes 1GB] [--keys 1000] [--value-bytes 10000] [--budget 256MiB] [--folder DIR]
 //!   larger_than_memory --generate …        the same bytes on standard output, to pipe through `lz4 -1`
 //! ```
-//! Checks count, sum of positions and XOR of hashes of every key, and prints time, peak of memory and what went to disk.
+//! Checks count, sum of positions and XOR of hashes of every key, and prints time, peak of memory and what went to disk as
+//! one line of figures, for `benchmarks/larger.py`. Large groups are read page by page.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,13 +15,14 @@ use std::time::Instant;
 
 use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
+use purlin_model::coder::Coder;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::hash_key;
 use purlin_model::time::Millis;
 use purlin_model::window::WindowCoder;
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{
-    Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, Repeated, SyntheticSource, Text, typed,
+    Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text, typed,
 };
 use purlin_store::{MemoryBroker, SpillFolder, Storage};
 
@@ -107,8 +109,11 @@ impl NativeStage for Sum {
                 let mut rest = element.value;
                 let key = Int::decode(&mut rest)?;
                 let mut sums = Sums::default();
-                let values = Repeated::<Text>::decode(&mut rest)?;
-                values.iter().for_each(|value| sums.add(value));
+                // Page by page: the values of one key alone may be more than memory holds.
+                bundle.values_of::<Text>(rest, |value| {
+                    sums.add(&value);
+                    Ok(())
+                })?;
                 self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key as u64, sums);
             }
         }
@@ -141,7 +146,8 @@ fn job(load: &Load, found: &Found) -> NativeJob {
     let stage = job.graph.producer(read);
     job.graph.stage_mut(stage).splittable = true;
     let strategy = WindowingStrategy::global(CoderId::new("global"));
-    let grouped = job.graph.group("Group", &[read], &strategy, Pair::<Int, Repeated<Text>>::coder());
+    let values = Coder::StateBackedIterable(Arc::new(Text::coder()));
+    let grouped = job.graph.group("Group", &[read], &strategy, Coder::kv(Int::coder(), values));
     job.sink("Sum", &[grouped], Sum { found: found.clone() });
     job
 }
@@ -198,21 +204,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     if ended.outcome != Outcome::Done {
         return Err(format!("the job did not end well: {:?}", ended.outcome).into());
     }
-    let peak = peak_rss_mib();
+    let (cpu_s, peak_bytes) = used();
     let right = *found.lock().unwrap_or_else(PoisonError::into_inner) == load.expected();
-    let mib = |bytes: u64| bytes >> 20;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{} elements, {} MB: {seconds:.1} s, {:.0} MB/s, VmHWM {peak} MiB, reserved at most {} MiB of {} MiB, {} MiB \
-         freed by writing out, results {}",
-        load.elements,
-        bytes / 1_000_000,
-        bytes as f64 / seconds / 1e6,
-        mib(broker.peak()),
-        mib(broker.budget()),
-        mib(broker.spilled()),
-        if right { "right" } else { "WRONG" },
+        "{{\"bytes\": {bytes}, \"hot_bytes\": {hot_bytes}, \"wall_s\": {seconds:.2}, \"cpu_s\": {cpu_s:.2}, \"peak_bytes\": \
+         {peak_bytes}, \"reserved_bytes\": {}, \"for_data_bytes\": {}, \"spilled_bytes\": {}, \"right\": {right}}}",
+        broker.peak(),
+        broker.budget(),
+        broker.spilled(),
     )?;
     if right { Ok(()) } else { Err("the results are wrong".into()) }
 }
@@ -231,8 +232,14 @@ fn read_size(text: &str) -> Result<u64, String> {
     digits.parse::<f64>().map(|number| (number * unit) as u64).map_err(|_| format!("`{text}` is no size"))
 }
 
-fn peak_rss_mib() -> u64 {
+/// User and system time of this process, in seconds, and the most memory that it had, in bytes; Linux only.
+fn used() -> (f64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in brackets, may hold anything; what follows it does not.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let field = |at: usize| fields.split_whitespace().nth(at).and_then(|field| field.parse().ok()).unwrap_or(0.0);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(0, |kib| kib >> 10)
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+    ((field(11) + field(12)) / 100.0, kib << 10)
 }

@@ -10,6 +10,7 @@ use purlin_backend::driver::JobEvent;
 use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::{OutputHandle, SideAccess, SideId, SideMapping};
+use purlin_model::coder::Coder;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::hash_key;
 use purlin_model::time::{EventTime, Millis};
@@ -117,6 +118,49 @@ async fn a_grouping_of_more_than_memory_holds_is_right_and_leaves_nothing() {
     assert!(with.broker.spilled() > 20 * MIB, "{}", with.broker.spilled());
     // A bundle of a grouping reads its lanes whole.
     assert!(with.broker.peak() < 48 * MIB, "{}", with.broker.peak());
+    with.all_is_gone().await;
+}
+
+/// Counts the values of groups and their bytes, page by page.
+#[derive(Debug)]
+struct CountPages;
+
+impl NativeStage for CountPages {
+    fn run(&self, bundle: &mut NativeBundle<'_>) -> Result<(), NativeError> {
+        while let Some((batch, slice)) = bundle.next_batch()? {
+            for element in batch.iter(slice.first as usize, slice.last as usize) {
+                let mut rest = element.value;
+                Int::decode(&mut rest)?;
+                let (mut count, mut bytes) = (0, 0);
+                bundle.values_of::<Text>(rest, |value| {
+                    count += 1;
+                    bytes += value.len() as i64;
+                    Ok(())
+                })?;
+                let mut value = Vec::new();
+                Pair::<Int, Int>::encode(&(count, bytes), &mut value);
+                bundle.emit(0, element.header, EventTime::MIN, &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_are_each_larger_than_memory_pass_through_it_page_by_page() {
+    let with = setting(8 * MIB);
+    let mut job = NativeJob::new();
+    let read = source(&mut job, 48_000, 3, 1_000);
+    let values = Coder::StateBackedIterable(Arc::new(Text::coder()));
+    let grouped = job.graph.group("Group", &[read], &strategy(), Coder::kv(Int::coder(), values));
+    let counted = job.stage::<Pair<Int, Int>>("Count", &[grouped], WindowCoder::Global, CountPages);
+    let (sink, collected) = collect::<Pair<Int, Int>>(WindowCoder::Global);
+    job.sink("Collect", &[counted], sink);
+    let ended = job.storage(&with.storage).run(schedule(), threads()).await;
+    assert_eq!(ended.outcome, Outcome::Done);
+    let counts: Vec<_> = collected.lock().unwrap().iter().map(|(_, counted)| *counted).collect();
+    assert_eq!(counts, [(16_000, 16_000_000); 3]);
+    assert!(with.broker.peak() < 16 * MIB, "{}", with.broker.peak());
     with.all_is_gone().await;
 }
 
