@@ -18,6 +18,7 @@ pub struct EngineConfig {
     pub kernel_slots: u32,
     /// How many bytes of elements a bundle of the runner's own holds in memory at once. It takes lanes up to this much, and divides a
     /// lane that has more. Large enough that dividing is rare, small enough that all kernels fit beside what they read and write.
+    /// A grouping starts nothing while somebody who reads it has as much waiting.
     pub kernel_share_bytes: u64,
 }
 
