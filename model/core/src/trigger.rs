@@ -7,7 +7,7 @@ use crate::time::Millis;
 pub enum Trigger {
     /// At the end of the window, then for each late batch; never finishes.
     Default,
-    /// On every evaluation that has data; never finishes.
+    /// For every element; never finishes.
     Always,
     /// Not before the window is collected.
     Never,
@@ -62,8 +62,9 @@ pub enum TimestampTransform {
 }
 
 impl Trigger {
-    /// Whether a combiner may run before the grouping without changing when panes fire: true unless the trigger
-    /// depends on counts of elements or on the order of several conditions.
+    /// Whether a combiner may run before the grouping without changing when panes fire, if the trigger is asked once for the
+    /// elements that come together: true unless it depends on counts of elements or
+    /// on the order of several conditions.
     pub fn allows_lifting(&self) -> bool {
         match self {
             Self::Default
@@ -76,6 +77,23 @@ impl Trigger {
             Self::AfterAny(subs) => subs.iter().all(Self::allows_lifting),
             Self::Repeat(sub) => sub.allows_lifting(),
             Self::AfterAll(_) | Self::AfterEach(_) | Self::OrFinally { .. } => false,
+        }
+    }
+
+    /// Whether it may fire between two elements that come together: any part of it looks at elements. All others look at
+    /// time, which stands while elements are taken in.
+    pub fn tells_elements_apart(&self) -> bool {
+        match self {
+            Self::Always | Self::ElementCount { .. } => true,
+            Self::Default | Self::Never | Self::AfterProcessingTime { .. } | Self::AfterSynchronizedProcessingTime => {
+                false
+            }
+            Self::AfterEndOfWindow { early, late } => early.iter().chain(late).any(|sub| sub.tells_elements_apart()),
+            Self::AfterAll(subs) | Self::AfterAny(subs) | Self::AfterEach(subs) => {
+                subs.iter().any(Self::tells_elements_apart)
+            }
+            Self::OrFinally { main, finally } => main.tells_elements_apart() || finally.tells_elements_apart(),
+            Self::Repeat(sub) => sub.tells_elements_apart(),
         }
     }
 
@@ -128,5 +146,17 @@ mod tests {
         let early = Some(Box::new(Trigger::ElementCount { count: 5 }));
         assert!(!Trigger::AfterEndOfWindow { early, late: None }.allows_lifting());
         assert!(!Trigger::AfterAll(vec![Trigger::Always]).allows_lifting());
+    }
+
+    #[test]
+    fn who_looks_at_elements_tells_them_apart() {
+        let late = |trigger| Trigger::AfterEndOfWindow { early: None, late: Some(Box::new(trigger)) };
+        assert!(late(Trigger::ElementCount { count: 1 }).tells_elements_apart());
+        assert!(!late(Trigger::Default).tells_elements_apart());
+        let clock = Trigger::AfterProcessingTime { transforms: Vec::new() };
+        assert!(!Trigger::AfterAny(vec![Trigger::Default, clock.clone()]).tells_elements_apart());
+        assert!(Trigger::AfterEach(vec![clock, Trigger::Always]).tells_elements_apart());
+        let finally = Box::new(Trigger::ElementCount { count: 3 });
+        assert!(Trigger::OrFinally { main: Box::new(Trigger::Never), finally }.tells_elements_apart());
     }
 }

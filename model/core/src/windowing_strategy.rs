@@ -54,6 +54,15 @@ pub enum OnTimeBehavior {
     FireIfNonempty,
 }
 
+/// When a trigger is asked that [looks at elements](Trigger::tells_elements_apart). No part of Beam's message: SDKs differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// Behind each element.
+    BehindEachElement,
+    /// Once, behind all elements of a key and window that come together.
+    OncePerBundle,
+}
+
 /// `WindowingStrategy` of `beam_runner_api.proto`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WindowingStrategy {
@@ -65,6 +74,8 @@ pub struct WindowingStrategy {
     pub window_coder_id: CoderId,
     /// When panes fire.
     pub trigger: Trigger,
+    /// When the trigger is asked.
+    pub asked: Asked,
     /// What a pane holds.
     pub accumulation: AccumulationMode,
     /// What timestamp a pane carries.
@@ -89,6 +100,7 @@ impl WindowingStrategy {
             merge_status: MergeStatus::NonMerging,
             window_coder_id,
             trigger: Trigger::Default,
+            asked: Asked::BehindEachElement,
             accumulation: AccumulationMode::Discarding,
             timestamp_combiner: TimestampCombiner::EndOfWindow,
             closing: ClosingBehavior::EmitIfNonempty,
@@ -97,5 +109,10 @@ impl WindowingStrategy {
             assigns_to_one_window: true,
             environment_id: None,
         }
+    }
+
+    /// Whether a pane may fire between two elements that come together.
+    pub fn tells_elements_apart(&self) -> bool {
+        self.asked == Asked::BehindEachElement && self.trigger.tells_elements_apart()
     }
 }

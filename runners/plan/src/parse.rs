@@ -22,6 +22,7 @@ use crate::graph::{Graph, Leaf, LeafKind};
 use crate::order::order;
 use crate::payload::{is_of_par_do, is_part_of_splittable};
 use crate::problem::Problems;
+use crate::windowing;
 
 /// How deep transforms may be nested; SDKs nest a few dozen.
 const DEPTH_MAX: usize = 200;
@@ -85,7 +86,8 @@ fn strategies(
     for (id, strategy) in &components.windowing_strategies {
         let mut wire = WireProblems::new();
         if let Some(strategy) = windowing_strategy::from_wire(strategy, &root.key(id), &mut wire) {
-            strategies.insert(id.as_str().into(), strategy);
+            let asked = windowing::asked(components, strategy.environment_id.as_ref());
+            strategies.insert(id.as_str().into(), WindowingStrategy { asked, ..strategy });
         }
         for problem in wire.iter() {
             problems.add(format!("windowing strategy `{id}`"), problem.to_string(), fix(&problem.fault));
@@ -192,7 +194,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Whether a combiner may run before and behind its grouping: the SDK has not arranged that itself, nothing
-    /// depends on when single elements arrive, and windows do not merge.
+    /// depends on when single elements arrive, and windows do not merge. Bounded input has one pane, whatever its trigger.
     fn may_lift(&self, transform: &pb::PTransform) -> bool {
         let subs: Vec<_> =
             transform.subtransforms.iter().filter_map(|sub| self.components.transforms.get(sub)).collect();
@@ -204,8 +206,10 @@ impl<'a> Walk<'a, '_> {
         let unbounded = input.is_some_and(|input| input.is_bounded() == pb::is_bounded::Enum::Unbounded);
         let plain = strategy.is_some_and(|strategy| {
             // What was combined with late elements is as late as they are, and the pane would lose its timestamp.
-            let keeps_time = !unbounded || strategy.timestamp_combiner != TimestampCombiner::Earliest;
-            strategy.trigger.allows_lifting() && strategy.merge_status != MergeStatus::NeedsMerge && keeps_time
+            let keeps_time = strategy.timestamp_combiner != TimestampCombiner::Earliest;
+            let keeps_panes = strategy.trigger.allows_lifting() && !strategy.tells_elements_apart();
+            let keeps_panes = !unbounded || keeps_panes && keeps_time;
+            strategy.merge_status != MergeStatus::NeedsMerge && keeps_panes
         });
         let one_each = transform.inputs.len() == 1 && transform.outputs.len() == 1;
         !lifted && accumulates && plain && one_each && self.environment_of(transform).is_some()

@@ -7,8 +7,9 @@
 
 use purlin_capability_matrix::row::Row;
 use purlin_engine::core::stage::Grouping;
-use purlin_model::ids::PCollectionId;
-use purlin_model::windowing_strategy::{ClosingBehavior, WindowingStrategy};
+use purlin_model::ids::{EnvironmentId, PCollectionId};
+use purlin_model::windowing_strategy::{Asked, ClosingBehavior, WindowingStrategy};
+use purlin_proto::pipeline::v1 as pb;
 
 use crate::graph::Graph;
 use crate::requirements::language_of;
@@ -16,6 +17,17 @@ use crate::requirements::language_of;
 /// The way to group. A bounded input has one pane whatever its trigger, which Beam allows.
 pub(crate) fn grouping(bounded: bool) -> Grouping {
     if bounded { Grouping::AppendOnce } else { Grouping::KeyMajor }
+}
+
+/// When a trigger is asked that looks at elements, by the environment of its windowing. Python's and Java's own runners ask
+/// once for what comes together, and Beam's tests of TestStream in Python count on it. Beam's tests in Go want a pane for every
+/// element, and so may whoever says nothing.
+pub(crate) fn asked(components: &pb::Components, environment: Option<&EnvironmentId>) -> Asked {
+    let environment = environment.and_then(|id| components.environments.get(id.as_str()));
+    match environment.and_then(language_of) {
+        Some(Row::SdkPython | Row::SdkJava) => Asked::OncePerBundle,
+        _ => Asked::BehindEachElement,
+    }
 }
 
 /// The windowing by which to group a PCollection.

@@ -128,6 +128,41 @@ fn groups(strategy: &WindowingStrategy, grouping: Grouping) -> Groups {
     Groups::new(strategy, WindowCoder::Interval, grouping)
 }
 
+/// How many values the panes have that elements of one bundle make, and then the end of the input, for one key and window.
+fn check_panes(trigger: &Trigger, elements_count: usize, expected: &[usize]) {
+    let strategy = WindowingStrategy {
+        trigger: trigger.clone(),
+        window_fn: WindowFn::Fixed { size: Millis(10), offset: Millis(0) },
+        ..WindowingStrategy::global(CoderId::new("interval"))
+    };
+    let mut groups = groups(&strategy, Grouping::KeyMajor);
+    let bundle = elements(&strategy.window_fn, &vec![(1, 5); elements_count], &mut 0);
+    let mut panes = groups.elements(&bundle);
+    panes.extend(groups.watermark(EventTime::MAX));
+    let counts: Vec<usize> = panes.iter().map(|pane| pane.values.len()).filter(|count| *count > 0).collect();
+    assert_eq!(counts, expected, "{trigger:?}");
+}
+
+#[test]
+fn elements_that_come_together_are_told_apart_by_triggers_that_look_at_them() {
+    let count = |count| Trigger::ElementCount { count };
+    let repeat = |trigger| Trigger::Repeat(Box::new(trigger));
+    let end = |early: Option<Trigger>| Trigger::AfterEndOfWindow { early: early.map(Box::new), late: None };
+    check_panes(&Trigger::Always, 3, &[1, 1, 1]);
+    check_panes(&count(2), 3, &[2]);
+    check_panes(&repeat(count(2)), 5, &[2, 2, 1]);
+    check_panes(&end(Some(count(2))), 3, &[2, 1]);
+    check_panes(&repeat(Trigger::AfterEach(vec![count(3), Trigger::Always])), 5, &[3, 1, 1]);
+    check_panes(&repeat(Trigger::AfterAny(vec![count(3), Trigger::Always])), 3, &[1, 1, 1]);
+    let finally = Box::new(count(2));
+    check_panes(&Trigger::OrFinally { main: Box::new(Trigger::Always), finally }, 3, &[1, 1]);
+    // These look at time, which stands while a bundle is taken in.
+    check_panes(&Trigger::Default, 3, &[3]);
+    check_panes(&end(None), 3, &[3]);
+    check_panes(&repeat(Trigger::AfterSynchronizedProcessingTime), 3, &[3]);
+    check_panes(&Trigger::AfterAny(vec![Trigger::AfterSynchronizedProcessingTime, count(5)]), 3, &[3]);
+}
+
 proptest! {
     /// The same input gives the same panes, however it is cut into bundles.
     #[test]
@@ -148,6 +183,29 @@ proptest! {
         panes.sort();
         once.sort();
         prop_assert_eq!(panes, once);
+    }
+
+    /// What a trigger that looks at elements makes of them does not depend on how they come together.
+    #[test]
+    fn one_bundle_makes_the_panes_of_many(
+        strategy in any_strategy(any_trigger().prop_filter("looks at elements", Trigger::tells_elements_apart))
+            .prop_filter("windows stay apart", |strategy| strategy.merge_status == MergeStatus::NonMerging),
+        steps in proptest::collection::vec((any_elements(), 0i64..12), 0..5),
+    ) {
+        let (mut together, mut single) = (groups(&strategy, Grouping::KeyMajor), groups(&strategy, Grouping::KeyMajor));
+        let (mut next, mut watermark) = (0, -5);
+        for (bundle, by) in &steps {
+            let bundle = elements(&strategy.window_fn, bundle, &mut next);
+            let mut panes = together.elements(&bundle);
+            let mut singly: Vec<Pane> = bundle.iter().flat_map(|element| single.elements(std::slice::from_ref(element))).collect();
+            watermark += by;
+            panes.extend(together.watermark(EventTime::from_millis(watermark)));
+            singly.extend(single.watermark(EventTime::from_millis(watermark)));
+            panes.sort();
+            singly.sort();
+            prop_assert_eq!(panes, singly);
+        }
+        prop_assert_eq!(together.dropped, single.dropped);
     }
 
     /// Whatever the trigger: nothing is lost or doubled, panes are counted as Beam says, and nothing is emitted behind

@@ -11,7 +11,7 @@
 use purlin_model::ids::{CoderId, EnvironmentId};
 use purlin_model::time::Millis;
 use purlin_model::windowing_strategy::{
-    AccumulationMode, ClosingBehavior, MergeStatus, OnTimeBehavior, TimestampCombiner, WindowingStrategy,
+    AccumulationMode, Asked, ClosingBehavior, MergeStatus, OnTimeBehavior, TimestampCombiner, WindowingStrategy,
 };
 
 use super::problem::{Fault, Path, Problems};
@@ -56,6 +56,8 @@ pub fn from_wire(wire: &pb::WindowingStrategy, at: &Path<'_>, problems: &mut Pro
         accumulation: accumulation?,
         timestamp_combiner: timestamp_combiner?,
         closing: closing?,
+        // SDKs differ, and do not say it.
+        asked: Asked::BehindEachElement,
         on_time: on_time?,
         allowed_lateness: (wire.allowed_lateness >= 0).then_some(Millis(wire.allowed_lateness))?,
         assigns_to_one_window: wire.assigns_to_one_window,
@@ -186,6 +188,7 @@ mod tests {
             accumulation: AccumulationMode::Discarding,
             timestamp_combiner: TimestampCombiner::EndOfWindow,
             closing: ClosingBehavior::EmitAlways,
+            asked: Asked::BehindEachElement,
             on_time: OnTimeBehavior::FireAlways,
             allowed_lateness: Millis(0),
             assigns_to_one_window: false,

@@ -118,7 +118,8 @@ mod tests {
 
     fn with_trigger(trigger: Trigger) -> TestPipeline {
         let change = |strategy: &mut WindowingStrategy| strategy.trigger = trigger;
-        sum_in(TestPipeline::new().strategy("triggered", "global_window", WindowFn::Global, change), "triggered")
+        let pipeline = TestPipeline::new().strategy("triggered", "global_window", WindowFn::Global, change);
+        sum_in(pipeline, "triggered").unbounded("pairs")
     }
 
     fn is_lifted(pipeline: TestPipeline) -> bool {
@@ -173,8 +174,12 @@ mod tests {
         let boxed = Box::new;
         let early = |trigger| Trigger::AfterEndOfWindow { early: Some(Box::new(trigger)), late: None };
         assert!(is_lifted(sum("fixed")));
-        assert!(is_lifted(with_trigger(Trigger::Always)));
-        assert!(is_lifted(with_trigger(Trigger::Repeat(boxed(count(1))))));
+        assert!(is_lifted(with_trigger(Trigger::Default)));
+        assert!(is_lifted(with_trigger(Trigger::Repeat(boxed(Trigger::AfterProcessingTime {
+            transforms: Vec::new()
+        })))));
+        assert!(!is_lifted(with_trigger(Trigger::Always)));
+        assert!(!is_lifted(with_trigger(Trigger::Repeat(boxed(count(1))))));
         assert!(is_lifted(with_trigger(early(Trigger::AfterSynchronizedProcessingTime))));
         assert!(!is_lifted(with_trigger(Trigger::Repeat(boxed(count(2))))));
         assert!(!is_lifted(with_trigger(early(count(10)))));
@@ -182,6 +187,13 @@ mod tests {
         assert!(!is_lifted(with_trigger(Trigger::AfterEach(vec![Trigger::Always]))));
         let finally = boxed(Trigger::Never);
         assert!(!is_lifted(with_trigger(Trigger::OrFinally { main: boxed(Trigger::Always), finally })));
+    }
+
+    #[test]
+    fn bounded_input_has_one_pane_and_is_lifted_whatever_its_trigger() {
+        let change = |strategy: &mut WindowingStrategy| strategy.trigger = Trigger::ElementCount { count: 2 };
+        let pipeline = TestPipeline::new().strategy("triggered", "global_window", WindowFn::Global, change);
+        assert!(is_lifted(sum_in(pipeline, "triggered")));
     }
 
     #[test]

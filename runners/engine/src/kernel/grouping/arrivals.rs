@@ -1,9 +1,9 @@
 //! What a bundle brings to a grouping: its elements by key and window.
 //!
 //! ```text
-//!   batches ─► records (hash of key, key, window, arrival) ─sort─► key ─► window: values, timestamps
+//!   batches ─► records (hash of key, key, window, arrival) ─sort─► key ─► window: values with timestamps
 //! ```
-//! Values keep their order of arrival. Knows nothing of triggers, lateness or state.
+//! Values keep their order of arrival, and stay where they are. Knows nothing of triggers, lateness or state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +20,16 @@ use crate::kernel::KernelError;
 
 /// What a bundle brings to a window of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(super) struct Arrival<'a> {
     pub(super) window: BoundedWindow,
-    /// Encoded, behind one another.
-    pub(super) values: Vec<u8>,
-    /// One per value.
-    pub(super) timestamps: Vec<EventTime>,
+    pub(super) values: Vec<Value<'a>>,
+}
+
+/// A value, encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Value<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) timestamp: EventTime,
 }
 
 /// One element in one window.
@@ -44,11 +48,11 @@ struct Record {
 ///
 /// # Errors
 /// If an element's key or windows cannot be read.
-pub(super) fn by_key(
+pub(super) fn by_key<'a>(
     input: &OutputSpec,
-    batches: &[(Arc<ElementBatch>, BatchSlice)],
+    batches: &'a [(Arc<ElementBatch>, BatchSlice)],
     mut take: impl FnMut(&BoundedWindow) -> bool,
-) -> Result<Vec<(Bytes, Vec<Arrival>)>, KernelError> {
+) -> Result<Vec<(Bytes, Vec<Arrival<'a>>)>, KernelError> {
     let mut numbers = BTreeMap::<BoundedWindow, u32>::new();
     let mut records = Vec::new();
     // Most elements repeat the header of the one before.
@@ -75,7 +79,7 @@ pub(super) fn by_key(
     }
     let mut windows: Vec<(BoundedWindow, u32)> = numbers.into_iter().collect();
     windows.sort_unstable_by_key(|(_, number)| *number);
-    let value = |record: &Record| batches[record.batch as usize].0.get(record.index as usize).value;
+    let value = |record: &Record| -> &'a [u8] { batches[record.batch as usize].0.get(record.index as usize).value };
     let key = |record: &Record| &value(record)[..record.key_length as usize];
     let window = |record: &Record| &windows[record.window as usize].0;
     records.sort_unstable_by(|a, b| {
@@ -87,10 +91,11 @@ pub(super) fn by_key(
             .then_with(|| (a.batch, a.index).cmp(&(b.batch, b.index)))
     });
     let of_window = |records: &[Record]| {
-        let mut values = Vec::new();
-        records.iter().for_each(|record| values.extend_from_slice(&value(record)[record.key_length as usize..]));
-        let timestamps = records.iter().map(|record| record.timestamp).collect();
-        Arrival { window: window(&records[0]).clone(), values, timestamps }
+        let of_record = |record: &Record| {
+            let bytes: &'a [u8] = &value(record)[record.key_length as usize..];
+            Value { bytes, timestamp: record.timestamp }
+        };
+        Arrival { window: window(&records[0]).clone(), values: records.iter().map(of_record).collect() }
     };
     let of_key = |records: &[Record]| {
         // A copy, because what is kept outlives the batch.

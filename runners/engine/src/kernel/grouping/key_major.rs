@@ -4,8 +4,9 @@
 //!   elements of a lane ─sort─► key ─► (windows merge) ─► window ─► values appended, trigger asked ─► pane?
 //!   timers that are due ─────► key ─────────────────────► window ─► trigger asked, or expired ─────► pane?
 //! ```
-//! A bundle has either elements or timers; the core hands out timers first. A trigger is asked once per key and window of
-//! a bundle. Elements behind the expiry of their window, or in one whose trigger has finished, are dropped and counted.
+//! A bundle has either elements or timers; the core hands out timers first. A trigger that tells elements apart is asked
+//! behind each of them, if its SDK has it so, all others once per key and window of a bundle. Elements behind the expiry of their window, or in
+//! one whose trigger has finished, are dropped and counted.
 //! Values are copied once into an extent, and once into each pane.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use purlin_model::window::{BoundedWindow, WindowFn};
 use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
 
 use super::GROUP_BYTES_MAX;
-use super::arrivals::{self, Arrival};
+use super::arrivals::{self, Arrival, Value};
 use super::cells::{Cells, Wake, window_bytes};
 use super::merge::{self, Answers, Becomes, Questions};
 use crate::core::bundle::DropCounts;
@@ -50,7 +51,8 @@ pub(crate) fn group(
         return Ok(KernelDone::Whole);
     }
     let mut late = 0;
-    let of_keys = arrivals::by_key(input, &io.input.load()?, |window| {
+    let batches = io.input.load()?;
+    let of_keys = arrivals::by_key(input, &batches, |window| {
         let expired = is_expired(window, strategy, watermark);
         late += u64::from(expired);
         !expired
@@ -89,18 +91,17 @@ struct Groups<'a> {
 impl Groups<'_> {
     fn at(&self, window: &BoundedWindow) -> At {
         let window_max = window.max_timestamp();
-        At { watermark: self.watermark, window_max, now: self.now, merging: self.merging }
+        At { watermark: self.watermark, window_max, now: self.now, merging: self.merging, more: false }
     }
 
     /// Takes in what came for a key whose windows do not merge.
-    fn add(&mut self, key: &Bytes, arrivals: Vec<Arrival>) -> Result<(), KernelError> {
+    fn add(&mut self, key: &Bytes, arrivals: Vec<Arrival<'_>>) -> Result<(), KernelError> {
         for arrival in arrivals {
             let at = self.at(&arrival.window);
             let encoded = window_bytes(&arrival.window);
             let kept = self.cells.read_window(key, &encoded)?;
             let mut contents = kept.unwrap_or_else(|| Contents::new(self.strategy, encoded.clone(), &at));
-            if self.append(key, &mut contents, &arrival, &at)? {
-                self.poll(key, &arrival.window, &mut contents, &at, false)?;
+            if self.take_in(key, &arrival.window, &mut contents, &arrival.values, &at)? {
                 self.keep(key, &arrival.window, &encoded, &contents, &at)?;
             }
         }
@@ -111,7 +112,7 @@ impl Groups<'_> {
     fn add_merging(
         &mut self,
         key: &Bytes,
-        arrivals: Vec<Arrival>,
+        arrivals: Vec<Arrival<'_>>,
         nonce: u64,
         answers: Option<&Answers>,
         questions: &mut Questions,
@@ -131,38 +132,32 @@ impl Groups<'_> {
             }
         };
         let (watermark, now, merging) = (self.watermark, self.now, self.merging);
-        let at = |window: &BoundedWindow| At { watermark, window_max: window.max_timestamp(), now, merging };
+        let at =
+            |window: &BoundedWindow| At { watermark, window_max: window.max_timestamp(), now, merging, more: false };
         let merged = active.merge(&becomes, self.strategy, at);
         self.dropped.closed += merged.dropped;
         for window in &merged.gone {
             self.cells.set_wake(key, &window_bytes(window), None)?;
         }
-        let mut into = BTreeMap::<BoundedWindow, Arrival>::new();
-        for mut arrival in arrivals {
+        let mut into = BTreeMap::<BoundedWindow, Vec<Value<'_>>>::new();
+        for arrival in arrivals {
             let window = becomes.get(&arrival.window).unwrap_or(&arrival.window).clone();
-            match into.get_mut(&window) {
-                Some(others) => {
-                    others.values.append(&mut arrival.values);
-                    others.timestamps.append(&mut arrival.timestamps);
-                }
-                None => {
-                    into.insert(window.clone(), Arrival { window, ..arrival });
-                }
-            }
+            into.entry(window).or_default().extend(arrival.values);
         }
-        let mut touched: BTreeSet<BoundedWindow> = merged.grown.into_iter().collect();
-        for (window, arrival) in &into {
+        let mut grown: BTreeSet<BoundedWindow> = merged.grown.into_iter().collect();
+        for (window, values) in &into {
             let at = self.at(window);
             let mut contents = match active.remove(window) {
                 Some(contents) => contents,
                 None => Contents::new(self.strategy, active.new_buffer(), &at),
             };
-            if self.append(key, &mut contents, arrival, &at)? {
-                touched.insert(window.clone());
+            if self.take_in(key, window, &mut contents, values, &at)? {
+                grown.remove(window);
+                self.wake(key, window, &window_bytes(window), &contents, &at)?;
             }
             active.insert(window.clone(), contents);
         }
-        for window in touched {
+        for window in grown {
             let at = self.at(&window);
             let Some(mut contents) = active.remove(&window) else { continue };
             self.poll(key, &window, &mut contents, &at, false)?;
@@ -172,21 +167,27 @@ impl Groups<'_> {
         self.cells.write_windows(key, &active)
     }
 
-    /// Adds values to a window; tells whether it took them.
-    fn append(
+    /// Adds values to a window, and emits the panes that they make; tells whether it took any.
+    fn take_in(
         &mut self,
         key: &Bytes,
+        window: &BoundedWindow,
         contents: &mut Contents,
-        arrival: &Arrival,
+        values: &[Value<'_>],
         at: &At,
     ) -> Result<bool, KernelError> {
-        if contents.is_closed() {
-            self.dropped.closed += arrival.timestamps.len() as u64;
-            return Ok(false);
+        let mut rest = values;
+        while !rest.is_empty() && !contents.is_closed() {
+            let taken = contents.add(self.strategy, rest.iter().map(|value| value.timestamp), at);
+            let (extent, behind) = rest.split_at(taken);
+            rest = behind;
+            let mut bytes = Vec::with_capacity(extent.iter().map(|value| value.bytes.len()).sum());
+            extent.iter().for_each(|value| bytes.extend_from_slice(value.bytes));
+            self.cells.append_values(key, contents.buffer(), bytes.into())?;
+            self.poll(key, window, contents, &At { more: !rest.is_empty(), ..*at }, false)?;
         }
-        self.cells.append_values(key, contents.buffer(), Bytes::copy_from_slice(&arrival.values))?;
-        contents.add(self.strategy, arrival.timestamps.iter().copied(), at);
-        Ok(true)
+        self.dropped.closed += rest.len() as u64;
+        Ok(rest.len() < values.len())
     }
 
     /// Fires the timers of the bundle's lanes.

@@ -1,4 +1,4 @@
-//! After a count of elements: fires once, with as many as the batch brought.
+//! After a count of elements: fires once.
 
 use super::Node;
 

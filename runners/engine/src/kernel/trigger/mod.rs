@@ -5,8 +5,8 @@
 //!   windows that merge   ──merge────────►     │
 //!                                             └─next_clock──► a timer of the clock; the end of the window has its own
 //! ```
-//! One [`Node`] per trigger of the tree, in preorder: all that is kept of a key and window between bundles. A trigger is
-//! asked once per bundle, key and window, which Beam allows: a count of 2 may fire with five elements. A finished
+//! One [`Node`] per trigger of the tree, in preorder: all that is kept of a key and window between bundles. A trigger that
+//! looks at elements is asked behind each of them; one that looks at time only, once per bundle, key and window. A finished
 //! trigger never fires again. Continuation triggers are the SDK's business.
 //!
 //! Each kind has a file of its own. None of them knows elements, panes or timers.
@@ -43,6 +43,8 @@ pub(crate) struct At {
     pub(crate) now: ProcessingTime,
     /// Whether windows may merge, so that what is over may begin again.
     pub(crate) merging: bool,
+    /// Whether more elements of the window stand in the bundle, behind those that were taken in.
+    pub(crate) more: bool,
 }
 
 impl At {
@@ -98,7 +100,8 @@ fn should_fire(trigger: &Trigger, nodes: &[Node], at: &At) -> bool {
     let Some((node, subs)) = nodes.split_first().filter(|(node, _)| !node.finished) else { return false };
     match trigger {
         Trigger::Default => default::should_fire(at),
-        Trigger::Always | Trigger::AfterSynchronizedProcessingTime => never_always::ALWAYS,
+        Trigger::Always => never_always::ALWAYS,
+        Trigger::AfterSynchronizedProcessingTime => never_always::synchronized(at),
         Trigger::Never => never_always::NEVER,
         Trigger::ElementCount { count } => after_count::should_fire(node, *count),
         Trigger::AfterProcessingTime { .. } => after_processing_time::should_fire(node, at),

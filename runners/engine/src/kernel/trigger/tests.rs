@@ -25,7 +25,13 @@ fn repeat(sub: Trigger) -> Trigger {
 }
 
 fn start(merging: bool) -> At {
-    At { watermark: EventTime::MIN, window_max: EventTime::from_millis(WINDOW_MAX), now: ProcessingTime(0), merging }
+    At {
+        watermark: EventTime::MIN,
+        window_max: EventTime::from_millis(WINDOW_MAX),
+        now: ProcessingTime(0),
+        merging,
+        more: false,
+    }
 }
 
 /// One step: `+N` elements, `wN` watermark, `cN` clock. Tells whether the trigger fired behind it.

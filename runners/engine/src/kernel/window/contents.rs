@@ -83,27 +83,43 @@ impl Contents {
         self.buffers.drain(..last).collect()
     }
 
-    /// Takes note of elements with these timestamps.
+    /// Takes note of elements with these timestamps, and returns of how many: up to the first behind which the trigger
+    /// fires, if it tells elements apart, and of all of them if it does not.
     pub(crate) fn add(
         &mut self,
         strategy: &WindowingStrategy,
         timestamps: impl ExactSizeIterator<Item = EventTime>,
         at: &At,
-    ) {
-        let count = timestamps.len() as u64;
-        self.fresh += count;
-        self.buffered += count;
-        self.trigger.on_elements(&strategy.trigger, count, at);
-        let combiner = strategy.timestamp_combiner;
+    ) -> usize {
+        let count = timestamps.len();
+        let apart = strategy.tells_elements_apart();
+        if !apart {
+            self.trigger.on_elements(&strategy.trigger, count as u64, at);
+        }
+        let mut taken = 0;
         for timestamp in timestamps {
-            let output = match combiner {
-                TimestampCombiner::EndOfWindow => at.window_max,
-                TimestampCombiner::Earliest | TimestampCombiner::Latest => timestamp.min(at.window_max),
-            };
-            // What is late cannot hold a watermark that has passed it: while its bundle runs, nothing holds it there.
-            if output >= at.watermark {
-                self.timestamp = Some(self.timestamp.map_or(output, |other| combine(combiner, other, output)));
+            self.add_timestamp(strategy.timestamp_combiner, timestamp, at);
+            taken += 1;
+            if apart {
+                self.trigger.on_elements(&strategy.trigger, 1, at);
+                if self.trigger.should_fire(&strategy.trigger, &At { more: taken < count, ..*at }) {
+                    break;
+                }
             }
+        }
+        self.fresh += taken as u64;
+        self.buffered += taken as u64;
+        taken
+    }
+
+    fn add_timestamp(&mut self, combiner: TimestampCombiner, timestamp: EventTime, at: &At) {
+        let output = match combiner {
+            TimestampCombiner::EndOfWindow => at.window_max,
+            TimestampCombiner::Earliest | TimestampCombiner::Latest => timestamp.min(at.window_max),
+        };
+        // What is late cannot hold a watermark that has passed it: while its bundle runs, nothing holds it there.
+        if output >= at.watermark {
+            self.timestamp = Some(self.timestamp.map_or(output, |other| combine(combiner, other, output)));
         }
     }
 
