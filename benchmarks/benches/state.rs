@@ -27,6 +27,7 @@ fn draft() -> BundleDraft {
         watermark: EventTime::MIN,
         now: ProcessingTime(0),
         attempt: 0,
+        draining: false,
     }
 }
 

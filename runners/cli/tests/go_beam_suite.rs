@@ -20,7 +20,7 @@ const PACKAGES: [&str; 3] = ["integration/primitives", "integration/synthetic", 
 
 /// Tests that are not run at all, and why.
 const LEFT_OUT: [(&str, &str); 2] = [
-    ("TestDrain", "somebody must drain the job from outside, and jobs cannot be drained yet"),
+    ("TestDrain", "somebody must drain the job from outside, as `go_drain.rs` does"),
     ("TestOomParDo", "fills the memory until its own program dies, to see a heap dump of another runner's container"),
 ];
 

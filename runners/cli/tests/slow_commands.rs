@@ -34,8 +34,20 @@ fn to_json(finished: &Finished) -> Value {
 #[test]
 fn the_version_and_the_help_are_told() {
     check(&["--version"], 0, &[&format!("purlin {}", env!("CARGO_PKG_VERSION"))]);
-    let commands =
-        ["run", "serve", "check", "explain", "jobs", "logs", "metrics", "cancel", "doctor", "matrix", "worker-command"];
+    let commands = [
+        "run",
+        "serve",
+        "check",
+        "explain",
+        "jobs",
+        "logs",
+        "metrics",
+        "drain",
+        "cancel",
+        "doctor",
+        "matrix",
+        "worker-command",
+    ];
     check(&["help"], 0, &commands);
     for command in commands {
         check(&[command, "--help"], 0, &["Usage: purlin"]);
@@ -60,7 +72,7 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
 fn without_a_server_it_is_3_and_says_how_to_get_one() {
     // A port that was free a moment ago, and that nobody listens on.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let commands: [&[&str]; 4] = [&["jobs"], &["logs", "j"], &["metrics", "j"], &["cancel", "j"]];
+    let commands: [&[&str]; 5] = [&["jobs"], &["logs", "j"], &["metrics", "j"], &["drain", "j"], &["cancel", "j"]];
     for command in commands {
         for json in [&[][..], &["--json"]] {
             let words = [command, json, &["--endpoint", &free]].concat();
@@ -107,10 +119,14 @@ fn jobs_are_listed_watched_and_cancelled() {
     ask(&["metrics", &done]).says(&["no user metrics", "--all"]);
     assert_eq!(to_json(&ask(&["metrics", "--json", &done])), json!([]));
 
+    // Its worker never comes: it may have begun by now, or have failed.
+    let drained = to_json(&ask(&["drain", "--json", &waiting]));
+    assert!(["STARTING", "DRAINING", "FAILED"].map(|state| json!({"id": waiting, "state": state})).contains(&drained));
+    ask(&["drain", &done]).says(&[&format!("{done} is DONE")]);
     let cancelled = to_json(&ask(&["cancel", "--json", &waiting]));
     assert!(cancelled["state"].as_str().unwrap().starts_with("CANCELL") || cancelled["state"] == "FAILED");
     ask(&["cancel", &done]).says(&[&format!("{done} is DONE")]);
-    for command in ["logs", "metrics", "cancel"] {
+    for command in ["logs", "metrics", "drain", "cancel"] {
         check(&[command, "job-x", "--endpoint", &endpoint], 1, &["there is no job `job-x`", "purlin jobs"]);
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //!   stage NAME impulse|script
-//!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME] [age=MS] [reads SIDE]
+//!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME]
+//!                                                      [truncates=NAME] [age=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
 //!   bundles N                                      at most N elements in a bundle
 //!   kernels BYTES                                  how much a bundle of the runner's own may hold
 //!   share MS                                       how old a bundle must be to share; never without it
-//!   start | workers N | clock MS | cancel | broken TEXT
+//!   start | workers N | clock MS | drain | cancel | broken TEXT
 //!   finish BUNDLE [UP: COUNT@TIMESTAMP [lane N] [window MAX]] … [rest COUNT@TS watermark TS [after MS]] [finalize]
 //!          [timers GROUP [event TS] [clock MS] [hold TS]] …
 //!   lose BUNDLE | raise BUNDLE | ask BUNDLE        ask: its windows must be merged by the stage of `merges=`
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use purlin_engine::core::action::{Action, BundleId};
+use purlin_engine::core::action::{Action, BundleId, Flushed, FlushedStage, Outcome};
 use purlin_engine::core::bundle::{BundleResult, BundleStats, GroupSummary, Routed};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
@@ -142,6 +143,7 @@ impl Teller {
                 self.now = number(at);
                 return self.event(Event::Tick);
             }
+            ["drain"] => return self.event(Event::Drain),
             ["cancel"] => return self.event(Event::Cancel),
             ["broken", text @ ..] => return self.event(Event::Broken { why: text.join(" ") }),
             ["lose", bundle] => {
@@ -240,6 +242,11 @@ impl Teller {
                         *merge = Some(StageId(asked as u32));
                     }
                     self.consumers.entry(flag[7..].to_owned()).or_default().push((stage, false));
+                }
+                flag if flag.starts_with("truncates=") => {
+                    let asked = self.names.iter().position(|name| *name == flag[10..]).unwrap();
+                    graph.stage_mut(stage).truncated_by = Some(StageId(asked as u32));
+                    self.consumers.entry(flag[10..].to_owned()).or_default().push((stage, false));
                 }
                 flag if flag.starts_with("age=") => self.age = Some(number(&flag[4..])),
                 side => graph.reads(stage, self.sides[side], SideMapping::Default),
@@ -429,7 +436,14 @@ impl Teller {
             Action::Join { into, batch } => format!("join {batch:?} to {into:?}"),
             Action::AskScript => "ask the script".to_owned(),
             Action::Free { batches } => format!("free {batches:?}"),
-            Action::JobDone(purlin_engine::core::action::Outcome::Stuck(why)) => format!("stuck: {why}"),
+            Action::JobDone(Outcome::Stuck(why)) => format!("stuck: {why}"),
+            Action::JobDone(Outcome::Drained(Flushed { pending, truncated, ended, stages })) => {
+                let done = |stage: &FlushedStage| {
+                    format!(", {} {} to {} in {}", stage.name, stage.elements_in, stage.elements_out, stage.bundles)
+                };
+                let stages: String = stages.iter().map(done).collect();
+                format!("job drained: {pending} pending, {truncated} truncated, {ended} ended{stages}")
+            }
             Action::JobDone(outcome) => format!("job done: {outcome:?}"),
         }
     }

@@ -65,6 +65,7 @@ pub(crate) struct StageDescriptor {
     /// What its transforms' timers are; `None` if they have none.
     pub(crate) timers: Option<StageTimers>,
     changed_timer_told: AtomicBool,
+    looping_timer_told: AtomicBool,
     /// Whether a script moves the job's clock, so that it stands still while a bundle runs.
     pub(crate) clock_stands: bool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
@@ -133,6 +134,7 @@ impl StageDescriptor {
             sinks,
             timers,
             changed_timer_told,
+            looping_timer_told: AtomicBool::new(false),
             clock_stands: plan.graph.scripted().is_some(),
             sides,
             residual_tags,
@@ -164,13 +166,18 @@ impl StageDescriptor {
             Some(_) => "fires when its window expires, because its own time is behind that",
             None => "will not fire: its window has expired",
         };
-        let text = format!(
-            "a timer of family `{}` that transform `{}` set for key {} {what}. This is told once.",
-            timer.family,
-            timer.transform,
-            timer.key.escape_ascii()
-        );
-        reporter.message(JobMessage::now(Importance::Warning, text));
+        tell_of_timer(reporter, timer, what);
+    }
+
+    /// Tells the user, once per stage, that a timer which sets itself again does not fire again, because its job is drained.
+    pub(crate) fn tell_looping_timer(&self, reporter: &Reporter, timer: &Timer) {
+        if !self.looping_timer_told.swap(true, Ordering::Relaxed) {
+            tell_of_timer(
+                reporter,
+                timer,
+                "again as it fired will not fire again: the job is drained, and its input has ended",
+            );
+        }
     }
 
     /// A transform's unique name, if the descriptor has such a transform.
@@ -183,6 +190,16 @@ impl StageDescriptor {
     pub(crate) fn residual_tags(&self, transform: &str) -> Option<&[(OutputId, Vec<String>)]> {
         self.residual_tags.get(transform).map(Vec::as_slice)
     }
+}
+
+fn tell_of_timer(reporter: &Reporter, timer: &Timer, what: &str) {
+    let text = format!(
+        "a timer of family `{}` that transform `{}` set for key {} {what}. This is told once.",
+        timer.family,
+        timer.transform,
+        timer.key.escape_ascii()
+    );
+    reporter.message(JobMessage::now(Importance::Warning, text));
 }
 
 fn urn(transform: &pb::PTransform) -> &str {

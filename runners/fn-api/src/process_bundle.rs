@@ -10,7 +10,7 @@
 //! every split: these come over streams that know nothing of each other. Exactly one event comes out of it, because
 //! whoever takes `open` out of its place sends that event, and nobody else can.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -40,7 +40,7 @@ use crate::lock::lock;
 use crate::pool::Pool;
 use crate::residual;
 use crate::split::InputLedger;
-use crate::timers::Setting;
+use crate::timers::{Setting, TimerName};
 use crate::worker::Worker;
 
 /// An element may stand in several messages, up to this size.
@@ -68,6 +68,8 @@ pub(crate) struct BundleRun {
     pub(crate) meter: Arc<BundleMeter>,
     began: ProcessingTime,
     watermark: EventTime,
+    /// In a draining job, the timers that have fired; `None` in any other, and as long as its input goes on.
+    fired: Option<Mutex<HashSet<TimerName>>>,
     started: Instant,
     pool: Weak<Pool>,
     worker: OnceLock<Weak<Worker>>,
@@ -138,6 +140,7 @@ impl BundleRun {
             meter: io.meter,
             began: draft.now,
             watermark: draft.watermark,
+            fired: (draft.draining && draft.watermark == EventTime::MAX).then(Mutex::default),
             started: Instant::now(),
             pool: Arc::downgrade(pool),
             worker: OnceLock::new(),
@@ -339,6 +342,10 @@ impl BundleRun {
         }
         for setting in settings {
             let timer = match setting {
+                Setting::Set(timer) | Setting::Early(timer) if self.has_fired(&timer) => {
+                    self.stage.tell_looping_timer(&self.reporter, &timer);
+                    Timer { fire_at: None, ..timer }
+                }
                 Setting::Set(mut timer) => {
                     if timer.domain == TimerDomain::ProcessingTime {
                         timer.fire_at = timer.fire_at.map(|at| self.on_job_clock(at));
@@ -364,10 +371,20 @@ impl BundleRun {
     /// Takes the timers that are due, some at a time; empty when there are no more.
     pub(crate) fn take_due(&self, count_max: usize) -> Result<Vec<Timer>, Failure> {
         let bound = DueBound { watermark: self.watermark, now: self.began, count_max };
-        match &mut *lock(&self.state) {
-            Some(state) => state.take_due(&bound).map_err(|error| Failure::Garbage(error.to_string())),
-            None => Ok(Vec::new()),
+        let due = match &mut *lock(&self.state) {
+            Some(state) => state.take_due(&bound).map_err(|error| Failure::Garbage(error.to_string()))?,
+            None => Vec::new(),
+        };
+        if let Some(fired) = &self.fired {
+            lock(fired).extend(due.iter().map(TimerName::of));
         }
+        Ok(due)
+    }
+
+    /// Whether this is a timer that fires in this very bundle, in a draining job whose input has ended: set again and again, it
+    /// would go on to the end of its window, which in the global window is for ever.
+    fn has_fired(&self, timer: &Timer) -> bool {
+        timer.fire_at.is_some() && self.fired.as_ref().is_some_and(|fired| lock(fired).contains(&TimerName::of(timer)))
     }
 
     /// Sets a timer of the runner's own.

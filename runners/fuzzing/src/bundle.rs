@@ -113,6 +113,7 @@ impl Bundles {
             watermark: if random.percent(80) { EventTime::MIN } else { EventTime::MAX },
             now: ProcessingTime(1_000_000),
             attempt: 0,
+            draining: false,
         };
         let store: Arc<dyn BatchStore> = batches.clone();
         let sides: Arc<dyn SideStore> = Arc::new(BatchSideStore::new(graph.clone(), batches.clone()));

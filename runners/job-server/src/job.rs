@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use purlin_backend::driver::{JobControl, JobMetrics, StageProgress};
 use purlin_backend::profile::JobProfile;
 use purlin_backend::{Importance, JobMessage};
+use purlin_engine::core::action::{Flushed, FlushedStage};
 use purlin_model::ids::JobId;
 use purlin_proto::pipeline::v1 as pb;
 
@@ -39,8 +40,9 @@ pub struct Job {
 /// What stands behind a job at present.
 #[derive(Debug)]
 enum Part {
-    /// No driver yet; somebody may already have cancelled it.
+    /// No driver yet; somebody may already have drained or cancelled it.
     Starting {
+        drained: bool,
         cancelled: bool,
     },
     Driven(JobControl),
@@ -63,7 +65,7 @@ impl Job {
             options: preparation.options.clone(),
             log: Arc::new(JobLog::new(limits, preparation.time)),
             cancelled_because: OnceLock::new(),
-            part: Mutex::new(Part::Starting { cancelled: false }),
+            part: Mutex::new(Part::Starting { drained: false, cancelled: false }),
         }
     }
 
@@ -139,6 +141,53 @@ impl Job {
         }
     }
 
+    /// Has it take no more input and end with what it has, unless it has ended or is being cancelled. Returns the state that
+    /// it is in then: one that has not begun is drained as soon as it has.
+    pub fn drain(&self) -> JobState {
+        let control = match &mut *self.lock() {
+            Part::Starting { drained, .. } => {
+                *drained = true;
+                None
+            }
+            Part::Driven(control) => Some(control.clone()),
+            Part::Ended { .. } => None,
+        };
+        if let Some(control) = control {
+            self.drain_driven(&control);
+        }
+        self.state()
+    }
+
+    fn drain_driven(&self, control: &JobControl) {
+        if self.log.enter(JobState::Draining) {
+            let text = format!("job {} is being drained: it takes no more input, and ends with what it has", self.id);
+            self.log.message(JobMessage::now(Importance::Basic, text));
+            control.drain();
+        }
+    }
+
+    /// It has ended because it was asked to take no more input, and tells its user what it has done since.
+    pub(crate) fn drained(&self, flushed: &Flushed) {
+        let Flushed { pending, truncated, ended, stages } = flushed;
+        let left = truncated - ended;
+        self.log.message(JobMessage::now(
+            Importance::Basic,
+            format!(
+                "job {} has been drained: {pending} elements waited when it began; of {truncated} restrictions that were \
+                 truncated, {ended} ended there and {left} were processed to their new end",
+                self.id
+            ),
+        ));
+        for FlushedStage { name, bundles, elements_in, elements_out } in stages {
+            let text = format!(
+                "while it was drained, stage `{name}` took {elements_in} elements and emitted {elements_out}, in \
+                 {bundles} bundles"
+            );
+            self.log.message(JobMessage::now(Importance::Detailed, text));
+        }
+        self.log.enter(JobState::Drained);
+    }
+
     /// Ends it, unless it has ended, and tells its user why. Returns the state that it is in then.
     pub fn cancel(&self, why: &str) -> JobState {
         let message = JobMessage::now(Importance::Basic, format!("job {} is being cancelled: {why}", self.id));
@@ -148,7 +197,7 @@ impl Job {
             self.log.message(message);
         }
         let control = match &mut *self.lock() {
-            Part::Starting { cancelled } => {
+            Part::Starting { cancelled, .. } => {
                 *cancelled = true;
                 None
             }
@@ -172,12 +221,18 @@ impl Job {
     /// A driver runs it now.
     pub(crate) fn driven(&self, control: &JobControl) {
         self.log.enter(JobState::Running);
-        let cancelled = {
+        let (drained, cancelled) = {
             let mut part = self.lock();
-            let cancelled = matches!(&*part, Part::Starting { cancelled: true });
+            let asked = match &*part {
+                Part::Starting { drained, cancelled } => (*drained, *cancelled),
+                Part::Driven(_) | Part::Ended { .. } => (false, false),
+            };
             *part = Part::Driven(control.clone());
-            cancelled
+            asked
         };
+        if drained {
+            self.drain_driven(control);
+        }
         if cancelled {
             control.cancel();
         }

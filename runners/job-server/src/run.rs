@@ -131,6 +131,7 @@ async fn follow(
         Outcome::Done => {
             job.log().enter(JobState::Done);
         }
+        Outcome::Drained(flushed) => job.drained(&flushed),
         Outcome::Cancelled => job.cancelled(),
         Outcome::Failed(reason) => job.log().fail(reason),
         Outcome::Stuck(explanation) => job.log().fail(format!(

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   STOPPED ─► STARTING ─► RUNNING ─► DONE | FAILED
-//!                  └──────────┴──► CANCELLING ─► CANCELLED (or what the job was faster with)
+//!                  │          ├──► DRAINING ─► DRAINED | FAILED
+//!                  └──────────┴───────┴──► CANCELLING ─► CANCELLED (or what the job was faster with)
 //! ```
 //! Does not know what brings a job from one to the next.
 
@@ -17,10 +18,14 @@ pub enum JobState {
     Starting,
     /// Its bundles run.
     Running,
+    /// Asked to take no more input; it processes what it has.
+    Draining,
     /// Asked to end; its bundles are being aborted.
     Cancelling,
     /// All input is processed.
     Done,
+    /// All input is processed that it had when it was asked to take no more.
+    Drained,
     /// It could not succeed.
     Failed,
     /// Somebody ended it.
@@ -31,8 +36,8 @@ impl JobState {
     /// Whether nothing follows.
     pub fn is_terminal(self) -> bool {
         match self {
-            Self::Stopped | Self::Starting | Self::Running | Self::Cancelling => false,
-            Self::Done | Self::Failed | Self::Cancelled => true,
+            Self::Stopped | Self::Starting | Self::Running | Self::Draining | Self::Cancelling => false,
+            Self::Done | Self::Drained | Self::Failed | Self::Cancelled => true,
         }
     }
 
@@ -41,10 +46,11 @@ impl JobState {
         match self {
             Self::Stopped => next == Self::Starting,
             Self::Starting => matches!(next, Self::Running | Self::Cancelling | Self::Failed),
-            Self::Running => next == Self::Cancelling || next.is_terminal(),
-            // A job may end by itself while it is being cancelled, and then that is the truth.
+            Self::Running => matches!(next, Self::Draining | Self::Cancelling) || next.is_terminal(),
+            // A job may end by itself while it is being drained or cancelled, and then that is the truth.
+            Self::Draining => next == Self::Cancelling || next.is_terminal(),
             Self::Cancelling => next.is_terminal(),
-            Self::Done | Self::Failed | Self::Cancelled => false,
+            Self::Done | Self::Drained | Self::Failed | Self::Cancelled => false,
         }
     }
 
@@ -54,8 +60,10 @@ impl JobState {
             Self::Stopped => jobpb::job_state::Enum::Stopped,
             Self::Starting => jobpb::job_state::Enum::Starting,
             Self::Running => jobpb::job_state::Enum::Running,
+            Self::Draining => jobpb::job_state::Enum::Draining,
             Self::Cancelling => jobpb::job_state::Enum::Cancelling,
             Self::Done => jobpb::job_state::Enum::Done,
+            Self::Drained => jobpb::job_state::Enum::Drained,
             Self::Failed => jobpb::job_state::Enum::Failed,
             Self::Cancelled => jobpb::job_state::Enum::Cancelled,
         }
@@ -68,12 +76,14 @@ mod tests {
 
     #[test]
     fn nothing_follows_the_end_and_every_life_can_end() {
-        const ALL: [JobState; 7] = [
+        const ALL: [JobState; 9] = [
             JobState::Stopped,
             JobState::Starting,
             JobState::Running,
+            JobState::Draining,
             JobState::Cancelling,
             JobState::Done,
+            JobState::Drained,
             JobState::Failed,
             JobState::Cancelled,
         ];

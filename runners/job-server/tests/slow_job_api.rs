@@ -12,8 +12,8 @@ use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::job_management::v1::job_state::Enum as State;
 use purlin_proto::pipeline::v1 as pb;
 use support::{
-    await_state, cancel, channel, config, connect, history, impulse, jobs, on_runner, options, prepare, refused, run,
-    serve, states, submit, with_worker,
+    Client, await_state, cancel, channel, config, connect, history, impulse, jobs, on_runner, options, prepare,
+    refused, run, serve, states, submit, with_worker,
 };
 use tonic::Code;
 
@@ -357,13 +357,29 @@ async fn a_message_that_is_too_large_is_refused() {
     assert_eq!(states(&mut client, &job).await, WHOLE_LIFE);
 }
 
+async fn drain(client: &mut Client, job: &str) -> State {
+    let request = jobpb::DrainJobRequest { job_id: job.to_owned() };
+    client.drain(request).await.unwrap().into_inner().state()
+}
+
 #[tokio::test]
-async fn drain_comes_later_and_says_so() {
+async fn a_job_is_drained_and_a_finished_one_says_how_it_ended() {
     let (_server, mut client) = serve(config()).await;
     let job = submit(&mut client, impulse(), on_runner("idle")).await;
-    let refusal = client.drain(jobpb::DrainJobRequest { job_id: job.clone() }).await;
-    let text = refused(refusal).replace(&job, "JOB");
-    insta::assert_snapshot!(text, @"Unimplemented: job `JOB` runs on runner `idle`, which cannot drain; cancel the job instead");
+    await_state(&mut client, &job, State::Running).await;
+    assert_eq!(drain(&mut client, &job).await, State::Draining);
+    assert_eq!(drain(&mut client, &job).await, State::Draining);
+    // Its runner starts nothing, so that it never gets rid of what it has.
+    cancel(&mut client, &job).await.unwrap();
+    let lines = history(&mut client, &job).await;
+    let states: Vec<_> = lines.iter().filter(|line| !line.contains(' ')).collect();
+    assert_eq!(states, ["STOPPED", "STARTING", "RUNNING", "DRAINING", "CANCELLING", "CANCELLED"]);
+    let told = format!("BASIC: job {job} is being drained: it takes no more input, and ends with what it has");
+    assert_eq!(lines.iter().filter(|line| **line == told).count(), 1, "{lines:?}");
+    assert_eq!(drain(&mut client, &job).await, State::Cancelled);
+    let done = submit(&mut client, impulse(), on_runner("direct")).await;
+    await_state(&mut client, &done, State::Done).await;
+    assert_eq!(drain(&mut client, &done).await, State::Done);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
-use crate::draft::{Draft, DraftKind, Mergers, SideKey, Sources, drafts};
+use crate::draft::{Asked, Draft, DraftKind, SideKey, Sources, drafts};
 use crate::graph::{Graph, Leaf};
 use crate::parse::fix;
 use crate::problem::Problems;
@@ -36,8 +36,8 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
         for problem in wire.iter() {
             problems.add("coders", problem.to_string(), fix(&problem.fault));
         }
-        let mergers = Mergers::new(&graph, &drafts);
-        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, mergers, coders };
+        let asked = Asked::new(&graph, &drafts);
+        let context = Context { graph: &graph, sources: &sources, drafts: &drafts, asked, coders };
         let (outputs, output_ids) = context.outputs();
         let (sides, side_ids) = context.sides();
         let environments = context.environments();
@@ -69,7 +69,7 @@ struct Context<'a> {
     graph: &'a Graph,
     sources: &'a Sources<'a>,
     drafts: &'a [Draft],
-    mergers: Mergers<'a>,
+    asked: Asked<'a>,
     coders: BTreeMap<CoderId, Arc<Coder>>,
 }
 
@@ -79,10 +79,9 @@ impl Context<'_> {
         let mut consumers = BTreeMap::<PCollectionId, Vec<ConsumerSpec>>::new();
         for (index, draft) in self.drafts.iter().enumerate() {
             let consumer = ConsumerSpec { stage: StageId(index as u32), partitioning: self.partitioning(draft) };
-            // Answers about windows go to the grouping that asked, though they are none of its input.
-            let merger = self.mergers.of(self.graph, draft).map(|merger| &self.drafts[merger]);
-            for answers in merger.into_iter().flat_map(|merger| self.leaves(merger)).flat_map(|it| it.outputs.values())
-            {
+            // Answers go to who asked, though they are none of its input.
+            let asked = self.asked.of(self.graph, draft).map(|asked| &self.drafts[asked]);
+            for answers in asked.into_iter().flat_map(|asked| self.leaves(asked)).flat_map(|it| it.outputs.values()) {
                 consumers.entry(answers.clone()).or_default().push(consumer);
             }
             for source in draft.input.iter().flat_map(|input| self.sources.of(input)) {
@@ -187,6 +186,14 @@ impl Context<'_> {
                 keyed: self.is_keyed(draft),
                 splittable: of_leaves(&|leaf| leaf.splittable),
                 unbounded: of_leaves(&|leaf| leaf.outputs.values().any(|output| !self.graph.is_bounded(output))),
+                truncated_by: match draft.kind {
+                    DraftKind::Worker => self.asked.of(self.graph, draft).map(|asked| StageId(asked as u32)),
+                    DraftKind::Impulse
+                    | DraftKind::TestStream
+                    | DraftKind::Group
+                    | DraftKind::Sort
+                    | DraftKind::Materialize(_) => None,
+                },
                 finalizes: of_leaves(&|leaf| leaf.finalizes),
             });
             stages.push(Stage {
@@ -209,7 +216,7 @@ impl Context<'_> {
                 let input = draft.input.as_ref().expect("a grouping has an input");
                 let strategy = Arc::new(windowing::of_grouping(self.graph, input));
                 let grouping = windowing::grouping(self.graph.is_bounded(input));
-                let merge = self.mergers.of(self.graph, draft).map(|merger| StageId(merger as u32));
+                let merge = self.asked.of(self.graph, draft).map(|merger| StageId(merger as u32));
                 let slices = self.leaves(draft).find_map(|leaf| leaf.slices);
                 StageKind::Group { grouping, strategy, merge, slices }
             }

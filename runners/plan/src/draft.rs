@@ -96,29 +96,31 @@ pub(crate) fn drafts(graph: &Graph, sources: &Sources<'_>) -> Vec<Draft> {
             keepers.insert(key.clone(), index);
         }
     }
-    let mergers = Mergers::new(graph, &drafts);
+    let asked = Asked::new(graph, &drafts);
     let mut edges = Vec::new();
     for (index, draft) in drafts.iter().enumerate() {
         let inputs = draft.input.iter().flat_map(|input| sources.of(input));
         edges.extend(inputs.filter_map(|input| Some((*writers.get(&input)?, index))));
         edges.extend(draft.sides.iter().filter_map(|side| Some((*keepers.get(&side.key)?, index))));
-        edges.extend(mergers.of(graph, draft).map(|merger| (merger, index)));
+        // What truncates restrictions stands behind all others: nothing waits for it as long as nobody drains the job.
+        let merger = asked.of(graph, draft).filter(|_| draft.kind == DraftKind::Group);
+        edges.extend(merger.map(|merger| (merger, index)));
     }
     let ordered = order(drafts.len(), edges).expect("leaves have no cycles, and fusing makes none: see `fuse`");
     let mut drafts: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
     ordered.into_iter().filter_map(|position| drafts[position].take()).collect()
 }
 
-/// Which draft merges windows for a grouping.
+/// Which draft others ask while they run: it merges windows for a grouping, or truncates restrictions for a splittable DoFn.
 #[derive(Debug)]
-pub(crate) struct Mergers<'a> {
-    /// Where each transform that a grouping asks runs.
+pub(crate) struct Asked<'a> {
+    /// Where each transform that is asked runs.
     drafts: BTreeMap<&'a TransformId, usize>,
 }
 
-impl<'a> Mergers<'a> {
+impl<'a> Asked<'a> {
     pub(crate) fn new(graph: &'a Graph, drafts: &[Draft]) -> Self {
-        let asked: BTreeSet<_> = graph.leaves.iter().filter_map(|leaf| leaf.merged_by.as_ref()).collect();
+        let asked: BTreeSet<_> = graph.leaves.iter().filter_map(|leaf| leaf.asks.as_ref()).collect();
         let all =
             drafts.iter().enumerate().flat_map(|(index, draft)| draft.leaves.iter().map(move |leaf| (leaf, index)));
         let all = all.map(|(leaf, index)| (&graph.leaves[*leaf].id, index));
@@ -126,8 +128,8 @@ impl<'a> Mergers<'a> {
     }
 
     pub(crate) fn of(&self, graph: &Graph, draft: &Draft) -> Option<usize> {
-        let merged_by = draft.leaves.iter().find_map(|leaf| graph.leaves[*leaf].merged_by.as_ref())?;
-        self.drafts.get(merged_by).copied()
+        let asks = draft.leaves.iter().find_map(|leaf| graph.leaves[*leaf].asks.as_ref())?;
+        self.drafts.get(asks).copied()
     }
 }
 

@@ -54,7 +54,11 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
     match &spec.kind {
         StageKind::Impulse => "impulse".to_owned(),
         StageKind::TestStream => "test stream".to_owned(),
-        StageKind::Worker => format!("worker{environment}"),
+        StageKind::Worker => {
+            let truncated =
+                spec.truncated_by.map_or(String::new(), |stage| format!(", truncated by {stage} in a drain"));
+            format!("worker{environment}{truncated}")
+        }
         StageKind::Group { grouping, strategy, merge, slices } => {
             let merge = merge.map_or(String::new(), |stage| format!(", windows merged by {stage}"));
             let slices = slices.map_or(String::new(), |it| format!(", combined in slices of {} ms", it.slice().0));

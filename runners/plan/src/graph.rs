@@ -55,8 +55,9 @@ pub(crate) struct Leaf {
     pub(crate) finalizes: bool,
     /// Whether it has state or timers.
     pub(crate) stateful: bool,
-    /// For a grouping whose windows only an SDK can merge: the transform that merges them.
-    pub(crate) merged_by: Option<TransformId>,
+    /// The transform that is asked while this one runs: for a grouping whose windows only an SDK can merge, the one that
+    /// merges them; for a splittable DoFn, the one that truncates its restrictions when the job is drained.
+    pub(crate) asks: Option<TransformId>,
     /// If its input is combined in slices of its windows, or will be.
     pub(crate) slices: Option<SlicedWindows>,
     /// The transform of the user's that it came from; itself, unless a pass made it.

@@ -301,7 +301,7 @@ impl<'a> Walk<'a, '_> {
             splittable: process,
             finalizes: finalizes && par_do.is_some_and(|payload| payload.requests_finalization),
             stateful,
-            merged_by: None,
+            asks: None,
             slices: None,
         });
     }

@@ -27,6 +27,7 @@ fn draft(keys: &[&[u8]]) -> BundleDraft {
         watermark: EventTime::MAX,
         now: ProcessingTime(0),
         attempt: 0,
+        draining: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The handle on a running job: cancel it, watch it.
+//! The handle on a running job: drain it, cancel it, watch it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,13 +34,19 @@ pub struct JobMetrics {
 /// A handle on a running job. Cheap to clone; outlives the job.
 #[derive(Clone, Debug)]
 pub struct JobControl {
+    pub(super) drain: CancellationToken,
     pub(super) cancel: CancellationToken,
     pub(super) watched: Arc<Watched>,
 }
 
 impl JobControl {
     pub(super) fn new() -> Self {
-        Self { cancel: CancellationToken::new(), watched: Arc::default() }
+        Self { drain: CancellationToken::new(), cancel: CancellationToken::new(), watched: Arc::default() }
+    }
+
+    /// Has the job take no more input, and end with what it has. Once is enough; after the end it does nothing.
+    pub fn drain(&self) {
+        self.drain.cancel();
     }
 
     /// Ends the job: running bundles are aborted. Once is enough; after the end it does nothing.

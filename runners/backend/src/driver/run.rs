@@ -145,8 +145,8 @@ impl Driver {
         let mut progress_stale = false;
         let mut metrics = tokio::time::interval(METRICS_INTERVAL);
         metrics.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let cancel = self.control.cancel.clone();
-        let mut cancelled = false;
+        let (drain, cancel) = (self.control.drain.clone(), self.control.cancel.clone());
+        let (mut drained, mut cancelled) = (false, false);
         let outcome = loop {
             let began = Instant::now();
             let outcome = self.take_actions();
@@ -161,6 +161,10 @@ impl Driver {
                 () = cancel.cancelled(), if !cancelled => {
                     cancelled = true;
                     self.handle(Event::Cancel);
+                }
+                () = drain.cancelled(), if !drained => {
+                    drained = true;
+                    self.handle(Event::Drain);
                 }
                 Some(report) = reports.recv() => {
                     progress_stale = true;
@@ -185,7 +189,7 @@ impl Driver {
         for executor in &self.executors {
             executor.shutdown();
         }
-        if outcome == Outcome::Done {
+        if matches!(outcome, Outcome::Done | Outcome::Drained(_)) {
             // A program often ends as soon as it hears of the job's end, and its DoFns would not be torn down. One that
             // takes its time does not keep others waiting.
             let gone = async {
@@ -239,6 +243,7 @@ impl Driver {
                     | Event::Broken { .. }
                     | Event::Pressure(_)
                     | Event::Scripted(_)
+                    | Event::Drain
                     | Event::Cancel
                     | Event::Tick => {}
                 }

@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod doctor;
+pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod logs;

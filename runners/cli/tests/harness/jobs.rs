@@ -2,7 +2,7 @@
 
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::job_management::v1::job_service_client::JobServiceClient;
-use purlin_proto::job_management::v1::job_state::Enum as State;
+pub(crate) use purlin_proto::job_management::v1::job_state::Enum as State;
 use purlin_proto::pipeline::v1 as pb;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -49,6 +49,21 @@ impl Jobs {
     /// Runs a pipeline of one function, in workers that this command starts.
     pub(crate) fn submit_to_process(&self, command: &str) -> String {
         self.submit(with_process(command))
+    }
+
+    /// Waits until somebody has run a job; returns its id.
+    pub(crate) fn await_any(&self) -> String {
+        let mut client = self.client.clone();
+        self.runtime.block_on(async {
+            loop {
+                // Nothing tells of new jobs, so that it is asked for again and again.
+                let jobs = client.get_jobs(jobpb::GetJobsRequest::default()).await.expect("the server stays");
+                if let Some(job) = jobs.into_inner().job_info.pop() {
+                    return job.job_id;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
     }
 
     /// Waits until a job has come into this state, or through it.

@@ -4,7 +4,9 @@ import os
 import threading
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2_grpc
 
 
 def pipeline(*more):
@@ -30,3 +32,25 @@ def shown(test, number):
     with SEEN_ALL:
         SEEN_ALL.wait_for(lambda: len(SEEN.get(test, [])) >= number, timeout=30)
         return SEEN.get(test, [])
+
+
+def service():
+    return beam_job_api_pb2_grpc.JobServiceStub(grpc.insecure_channel(os.environ["PURLIN_ENDPOINT"]))
+
+
+# What a DoFn waits for, by the name of the test.
+GATES = {}
+
+
+def gate(test):
+    with SEEN_ALL:
+        return GATES.setdefault(test, threading.Event())
+
+
+def hold(test):
+    """Passes elements on when the test opens its gate."""
+    def wait(element):
+        show(test + " begun", element)
+        gate(test).wait()
+        return element
+    return wait

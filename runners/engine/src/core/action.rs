@@ -6,7 +6,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::explain::Explanation;
 use crate::core::lane::Lane;
-use crate::core::stage::StageId;
+use crate::core::stage::{StageId, StageName};
 use crate::data::{BatchId, BatchSlice};
 
 /// A bundle, counted from 0 within its job and never reused.
@@ -82,10 +82,38 @@ pub enum Outcome {
     Done,
     /// It cannot succeed; the text is for the user.
     Failed(String),
+    /// It took no more input when the user asked for that, and has processed what it had.
+    Drained(Flushed),
     /// The user ended it.
     Cancelled,
     /// Nothing can progress and nothing is expected: a bug, explained.
     Stuck(Explanation),
+}
+
+/// What a job did from the moment on that it was asked to drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Elements that waited at that moment, in any form.
+    pub pending: u64,
+    /// Restrictions of splittable DoFns that were put to their truncation.
+    pub truncated: u64,
+    /// How many of these ended there: nothing was left of them.
+    pub ended: u64,
+    /// What stages did since then, in stage order; those that did nothing are left out.
+    pub stages: Vec<FlushedStage>,
+}
+
+/// What a stage did while its job was drained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushedStage {
+    /// Its name.
+    pub name: StageName,
+    /// Bundles that it committed.
+    pub bundles: u64,
+    /// Elements that it took.
+    pub elements_in: u64,
+    /// Elements that it emitted.
+    pub elements_out: u64,
 }
 
 /// A bundle to run: references and bounds, no payload.
@@ -107,6 +135,8 @@ pub struct BundleDraft {
     pub now: ProcessingTime,
     /// 0 the first time, then counted up.
     pub attempt: u32,
+    /// Whether the job takes no more input: a timer that sets itself again at the end of its input does so for ever.
+    pub draining: bool,
 }
 
 impl BundleDraft {

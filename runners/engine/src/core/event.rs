@@ -49,6 +49,8 @@ pub enum Event {
     },
     /// What a script says next; the answer to [`AskScript`](crate::core::action::Action::AskScript).
     Scripted(ScriptEvent),
+    /// The user wants the job to take no more input, and to end with what it has.
+    Drain,
     /// The user wants the job to end.
     Cancel,
     /// The clock has reached what [`next_wakeup`](crate::core::engine::Engine::next_wakeup) asked for.

@@ -114,6 +114,7 @@ impl Job {
             watermark: EventTime::MIN,
             now: NOW,
             attempt: 0,
+            draining: false,
         };
         self.next_bundle += 1;
         let batches: Arc<dyn BatchStore> = self.batches.clone();

@@ -24,7 +24,7 @@ pub(super) fn run(graph: &mut Graph) {
     for mut leaf in std::mem::take(&mut graph.leaves) {
         if let (LeafKind::GroupByKey, Some(env)) = (leaf.kind, merging_environment(graph, &leaf)) {
             let merger = merger(graph, &leaf, env);
-            leaf.merged_by = Some(merger.id.clone());
+            leaf.asks = Some(merger.id.clone());
             graph.leaves.push(merger);
         }
         graph.leaves.push(leaf);
@@ -91,7 +91,7 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
         splittable: false,
         finalizes: false,
         stateful: false,
-        merged_by: None,
+        asks: None,
         slices: None,
         origin: leaf.origin.clone(),
     }
@@ -145,7 +145,7 @@ mod tests {
         GroupByKey Group [pairs] -> [groups: kv<string_utf8, iterable<varint>>]
         ");
         let grouping = graph.leaves.iter().find(|leaf| leaf.kind == LeafKind::GroupByKey).unwrap();
-        assert_eq!(grouping.merged_by.as_ref().map(ToString::to_string).as_deref(), Some("group/MergeWindows"));
+        assert_eq!(grouping.asks.as_ref().map(ToString::to_string).as_deref(), Some("group/MergeWindows"));
         let spec = graph.components.transforms["group/MergeWindows"].spec.clone().unwrap_or_default();
         let window_fn = pb::FunctionSpec::decode(&spec.payload[..]).unwrap();
         assert_eq!((spec.urn.as_str(), window_fn.urn.as_str()), (primitives::MERGE_WINDOWS, "test:windows"));

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   test_stream ─► slice_windows ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► prefix_lengths ─► recode ─► merge_windows
-//!     ─► groups_by_reference ─► fuse
+//!     ─► groups_by_reference ─► truncate_restrictions ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted early, because what comes of it is ordinary; only before can it be seen that nobody but combiners
 //! reads some windows. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
 //! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently, and
-//! at last who reads groups.
+//! at last who reads groups, and what is read by a splittable DoFn.
 
 mod expand_splittable;
 mod groups_by_reference;
@@ -19,6 +19,7 @@ mod recode;
 mod slice_windows;
 mod sort_by_time;
 mod test_stream;
+mod truncate_restrictions;
 
 use crate::graph::Graph;
 
@@ -33,4 +34,5 @@ pub(crate) fn run(graph: &mut Graph) {
     recode::run(graph);
     merge_windows::run(graph);
     groups_by_reference::run(graph);
+    truncate_restrictions::run(graph);
 }

@@ -123,7 +123,7 @@ fn recode(
         splittable: false,
         finalizes: false,
         stateful: false,
-        merged_by: None,
+        asks: None,
         slices: None,
     });
     fresh

@@ -61,7 +61,7 @@ fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
         splittable: false,
         finalizes: false,
         stateful: false,
-        merged_by: None,
+        asks: None,
         slices: None,
         origin: leaf.id.clone(),
     }

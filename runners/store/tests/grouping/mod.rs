@@ -149,7 +149,17 @@ impl Groups {
         let id = BundleId(self.bundles);
         self.bundles += 1;
         let (watermark, now) = (self.watermark, self.now);
-        let draft = BundleDraft { id, stage: GROUP, lanes, input, merged: Vec::new(), watermark, now, attempt: 0 };
+        let draft = BundleDraft {
+            id,
+            stage: GROUP,
+            lanes,
+            input,
+            merged: Vec::new(),
+            watermark,
+            now,
+            attempt: 0,
+            draining: false,
+        };
         let StageKind::Group { grouping, .. } = self.graph.stage(GROUP).kind else { panic!("it groups") };
         let mut view = self.state.view(&draft);
         let kept = match grouping {

@@ -36,6 +36,8 @@ pub struct Running {
     pub split_at: Option<ProcessingTime>,
     /// When it will be asked for work, should workers be idle then.
     pub share_at: Option<ProcessingTime>,
+    /// Whether its input has been truncated, because the job takes no more.
+    pub truncated: bool,
     /// Whether it was told to stop.
     pub aborted: bool,
     /// Whether it was asked to stop early because memory is short.

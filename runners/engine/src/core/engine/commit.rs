@@ -5,9 +5,9 @@ use purlin_model::time::ProcessingTime;
 use super::Engine;
 use crate::core::action::{Action, BundleId, Outcome};
 use crate::core::bundle::{BundleResult, Routed, Running};
-use crate::core::event::{Failure, Residual, Split};
+use crate::core::event::{Failure, Split};
 use crate::core::lane::Joined;
-use crate::core::stage::{StageId, StageKind, Take};
+use crate::core::stage::{Leftover, StageId, StageKind, Take};
 use crate::data::{BatchId, BatchRef, BatchSlice};
 
 impl Engine {
@@ -34,21 +34,27 @@ impl Engine {
         if let Some(asked_by) = running.asked_by {
             self.stages[running.stage.index()].committed += 1;
             let (asker, take) = *asked_by;
+            if self.graph.stage(asker).splittable {
+                self.on_answer(asker, &take, result.outputs, now);
+                return;
+            }
             let merged = result.outputs.into_iter().map(|routed| BatchSlice::whole(routed.batch)).collect();
             self.stages[asker.index()].retries.push_back(Take { merged, ..take });
             self.maybe_ready.insert(asker);
             self.free(&running.input);
             return;
         }
+        let elements = running.input.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
+        self.note_flushed(running.stage, elements, &result.stats);
         let state = &mut self.stages[running.stage.index()];
         state.committed += 1;
-        state.elements_done += running.input.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
+        state.elements_done += elements;
         state.release(&running.lanes, &running.input, running.residual.as_ref());
         for (group, summary) in result.summaries {
             state.summarise(group, summary);
         }
         for residual in result.residuals {
-            self.stages[running.stage.index()].push_residual(residual, now);
+            self.stages[running.stage.index()].push_residual(Leftover::new(residual, running.truncated), now);
         }
         for routed in result.outputs {
             self.route(routed);
@@ -96,6 +102,8 @@ impl Engine {
             merged: running.merged,
             asked_by: running.asked_by,
             hold: None,
+            bounded: false,
+            truncated: running.truncated,
             attempt: attempts,
         });
         self.maybe_ready.insert(running.stage);
@@ -124,16 +132,22 @@ impl Engine {
             asked_by: None,
             // What it asked about is true of this instant only.
             hold: Some(running.hold),
+            bounded: false,
+            truncated: false,
             attempt: running.attempt,
         };
-        self.stages[merge.index()].retries.push_back(Take::question(question, running.stage, asker));
+        self.stages[merge.index()].retries.push_back(Take::question(
+            vec![BatchSlice::whole(question)],
+            running.stage,
+            asker,
+        ));
         self.maybe_ready.insert(merge);
     }
 
     pub(super) fn on_split(&mut self, bundle: BundleId, split: Split, now: ProcessingTime) {
         let Some(running) = self.ledger.get_mut(bundle) else { return };
         let stage = running.stage;
-        let residual = running.residual.clone();
+        let (residual, truncated) = (running.residual.clone(), running.truncated);
         let old = std::mem::replace(&mut running.input, split.primary);
         let primary = running.input.clone();
         for slice in primary.iter().chain(&split.rest) {
@@ -151,15 +165,15 @@ impl Engine {
             }
             // A residual that was not begun at all goes back as the residual that it was.
             Some(watermarks) => {
-                for slice in split.rest.iter().filter(|slice| slice.is_whole()) {
-                    let (batch, watermarks) = (slice.batch, watermarks.clone());
-                    let bounded = !self.graph.stage(stage).unbounded;
-                    state.push_residual(Residual { batch, to: stage, not_before: None, watermarks, bounded }, now);
+                let bounded = !self.graph.stage(stage).unbounded;
+                for slice in split.rest {
+                    let watermarks = watermarks.clone();
+                    state.push_residual(Leftover { slice, not_before: None, watermarks, bounded, truncated }, now);
                 }
             }
         }
         for residual in split.residuals {
-            state.push_residual(residual, now);
+            state.push_residual(Leftover::new(residual, truncated), now);
         }
         self.dirty.insert(stage);
         self.maybe_ready.insert(stage);
@@ -198,7 +212,7 @@ impl Engine {
     }
 
     /// Frees the batches that nobody will read again.
-    fn free(&mut self, input: &[BatchSlice]) {
+    pub(super) fn free(&mut self, input: &[BatchSlice]) {
         let mut batches = Vec::new();
         for slice in input {
             if slice.is_whole() || self.release_cut(slice) {

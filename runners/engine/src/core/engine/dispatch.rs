@@ -252,6 +252,7 @@ impl Engine {
             Some(env) => self.running_in_env[env.index()] += 1,
             None => self.running_kernels += 1,
         }
+        let asked = take.asked_by.is_some();
         let age = if spec.splittable { self.schedule.bundle_age_max_ms(spec) } else { None };
         let state = &mut self.stages[stage.index()];
         state.running += 1;
@@ -266,13 +267,15 @@ impl Engine {
             asked_by: take.asked_by,
             hold,
             attempt: take.attempt,
+            truncated: take.truncated,
             started: self.now,
             split_at: age.map(|age| self.now + Millis(age)),
-            // The bundles of keys are not split: their order is per key. Neither are the runner's own, which are short.
+            // The bundles of keys are not split: their order is per key. Neither are the runner's own, which are short, and
+            // questions, which are answered whole.
             share_at: self
                 .config
                 .share_after_ms
-                .filter(|_| spec.env.is_some() && !spec.keyed)
+                .filter(|_| spec.env.is_some() && !spec.keyed && !asked)
                 .map(|after| self.now + Millis(after)),
             aborted: false,
             stopping: false,
@@ -286,6 +289,7 @@ impl Engine {
             watermark,
             now,
             attempt: take.attempt,
+            draining: self.drain.is_some(),
         }));
     }
 }

@@ -31,7 +31,7 @@ impl Engine {
         let outcome = match self.ending.take() {
             Some(outcome) => outcome,
             None if self.waits_for_outside(now) => return,
-            None if self.unfinished().next().is_none() => Outcome::Done,
+            None if self.unfinished().next().is_none() => self.flushed().map_or(Outcome::Done, Outcome::Drained),
             None => Outcome::Stuck(self.explain(now)),
         };
         self.over = true;

@@ -13,6 +13,7 @@
 
 mod commit;
 mod dispatch;
+mod drain;
 mod ending;
 mod progress;
 mod script;
@@ -31,6 +32,7 @@ use crate::core::event::{Event, MemoryLevel};
 use crate::core::schedule::Schedule;
 use crate::core::stage::{GraphError, JobGraph, StageId, StageState};
 use crate::data::BatchId;
+use drain::Drain;
 use script::Script;
 
 pub use progress::StageStatus;
@@ -63,6 +65,8 @@ pub struct Engine {
     sources: Vec<bool>,
     /// If a script feeds the job: how far it is. It has the job's clock.
     script: Option<Script>,
+    /// If the job takes no more input: what it has done since it was asked to.
+    drain: Option<Drain>,
     /// How the job will end, once nothing runs any more.
     ending: Option<Outcome>,
     over: bool,
@@ -99,6 +103,7 @@ impl Engine {
             pressure: MemoryLevel::default(),
             sources: throttle::sources(&graph),
             script: graph.scripted().map(|stage| Script::new(stage.id)),
+            drain: None,
             ending: None,
             over: false,
             graph,
@@ -126,6 +131,7 @@ impl Engine {
             Event::Pressure(level) => self.pressure = level,
             Event::Scripted(event) => self.on_scripted(event),
             Event::Broken { why } => self.end(Outcome::Failed(why)),
+            Event::Drain => self.on_drain(now),
             Event::Cancel => self.end(Outcome::Cancelled),
             Event::Tick => {}
         }
@@ -140,6 +146,7 @@ impl Engine {
     fn advance(&mut self, mut clock: ProcessingTime) -> ProcessingTime {
         loop {
             clock = self.script.as_mut().map_or(clock, |script| script.clock(clock));
+            self.truncate(clock);
             self.wake(clock);
             self.propagate();
             self.dispatch(clock);
@@ -200,10 +207,12 @@ impl Engine {
     }
 
     fn split_old_bundles(&mut self, now: ProcessingTime) {
+        let again = self.ask_again_at(now);
         for (bundle, running) in self.ledger.iter_mut() {
             if running.split_at.is_some_and(|at| at <= now) {
-                // Asked once: what remains after a check-point is a new bundle with a new age.
-                running.split_at = None;
+                // Asked once: what remains after a check-point is a new bundle with a new age. Only in a drain everything
+                // waits for those who refuse.
+                running.split_at = again.filter(|_| !running.truncated);
                 self.actions.push_back(Action::SplitBundle { bundle, fraction: 0.0 });
             }
         }

@@ -54,6 +54,12 @@ impl Script {
         }
     }
 
+    /// There are no more events, whatever is on its way; returns the stage that it feeds.
+    pub(super) fn end(&mut self) -> StageId {
+        self.phase = Phase::Ended;
+        self.stage
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         self.phase == Phase::Asked
     }
@@ -61,7 +67,14 @@ impl Script {
 
 impl Engine {
     pub(super) fn on_scripted(&mut self, event: ScriptEvent) {
-        let Some(script) = self.script.as_mut().filter(|script| script.is_asked()) else { return };
+        let Some(script) = self.script.as_mut().filter(|script| script.is_asked()) else {
+            // The script has ended, because the job is drained: this was on its way.
+            if let ScriptEvent::Elements(routed) = event {
+                let batches: Vec<_> = routed.into_iter().map(|routed| routed.batch.id).collect();
+                self.actions.push_back(Action::Free { batches });
+            }
+            return;
+        };
         let stage = script.stage;
         script.phase = Phase::Playing;
         let wrong = match event {

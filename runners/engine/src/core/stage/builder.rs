@@ -216,6 +216,7 @@ impl JobGraphBuilder {
             gates: Vec::new(),
             splittable: false,
             unbounded: false,
+            truncated_by: None,
             finalizes: false,
             depth,
         });

@@ -5,7 +5,7 @@ mod spec;
 mod state;
 
 pub use builder::{JobGraphBuilder, OutputHandle};
-pub(crate) use state::{StageState, Take};
+pub(crate) use state::{Leftover, StageState, Take};
 
 pub use spec::{
     ConsumerSpec, EnvIndex, GraphError, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess, SideGate,

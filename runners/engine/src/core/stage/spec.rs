@@ -102,6 +102,9 @@ pub struct StageSpec {
     pub splittable: bool,
     /// Whether anything that it emits is unbounded, so that its bundles may never end by themselves.
     pub unbounded: bool,
+    /// For a splittable DoFn: the stage whose workers make an end of its restrictions when the job is drained. It takes
+    /// questions, which are this stage's input, and nothing else.
+    pub truncated_by: Option<StageId>,
     /// Whether a DoFn in it asks for bundle finalization.
     pub finalizes: bool,
     /// Distance from the roots, for schedules that go stage by stage.
@@ -358,6 +361,14 @@ impl JobGraph {
                 && self.stages.get(merge.index()).is_none_or(|asked| asked.kind != StageKind::Worker)
             {
                 return Err(fail(stage, format!("has its windows merged by {merge}, which is no stage of workers")));
+            }
+            if let Some(asked) = stage.truncated_by
+                && self.stages.get(asked.index()).is_none_or(|asked| asked.kind != StageKind::Worker)
+            {
+                return Err(fail(
+                    stage,
+                    format!("has its restrictions truncated by {asked}, which is no stage of workers"),
+                ));
             }
             for gate in &stage.gates {
                 if self.sides.get(gate.side.index()).is_none_or(|side| side.materialize >= stage.id) {

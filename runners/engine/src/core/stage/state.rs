@@ -17,7 +17,7 @@ use crate::core::event::Residual;
 use crate::core::lane::{Joined, Lane, LaneQueue};
 use crate::core::stage::{OutputId, StageId, StageSpec};
 use crate::core::watermark::{HoldTracker, Watermark};
-use crate::data::{BatchRef, BatchSlice};
+use crate::data::BatchSlice;
 use crate::store::{DueBound, TimerDomain};
 
 /// One stage of a running job.
@@ -32,9 +32,9 @@ pub(crate) struct StageState {
     /// Input of bundles that failed, to be handed out again as it was.
     pub(crate) retries: VecDeque<Take>,
     /// Residuals that may run now.
-    pub(crate) residuals: VecDeque<Residual>,
+    pub(crate) residuals: VecDeque<Leftover>,
     /// Residuals that wait for the clock.
-    pub(crate) delayed: BTreeMap<ProcessingTime, Vec<Residual>>,
+    pub(crate) delayed: BTreeMap<ProcessingTime, Vec<Leftover>>,
     /// Timestamps of all input that is not released, residuals apart.
     holds: HoldTracker,
     /// Per output, what residuals may still emit; one entry per residual that is not released.
@@ -58,6 +58,21 @@ pub(crate) struct StageState {
     pub(crate) begun: bool,
 }
 
+/// A residual, as it waits.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leftover {
+    /// What is to be processed again.
+    pub(crate) slice: BatchSlice,
+    /// Not before this instant.
+    pub(crate) not_before: Option<ProcessingTime>,
+    /// Lower bounds for the timestamps of what it will emit.
+    pub(crate) watermarks: ResidualHolds,
+    /// Whether it will end by itself.
+    pub(crate) bounded: bool,
+    /// Whether it has been truncated, because the job takes no more input.
+    pub(crate) truncated: bool,
+}
+
 /// Input taken for a bundle.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Take {
@@ -66,22 +81,35 @@ pub(crate) struct Take {
     pub(crate) residual: Option<ResidualHolds>,
     /// What an SDK said of windows that must merge.
     pub(crate) merged: Vec<BatchSlice>,
-    /// If its input is a question about windows: who asked, and what he had taken.
+    /// If its input is a question: who asked, and what he had taken.
     pub(crate) asked_by: Option<Box<(StageId, Self)>>,
     /// If it was handed out before and its state must look the same again: the hold that still stands.
     pub(crate) hold: Option<BundleHold>,
+    /// Whether it is known to end by itself.
+    pub(crate) bounded: bool,
+    /// Whether it has been truncated, because the job takes no more input.
+    pub(crate) truncated: bool,
     pub(crate) attempt: u32,
 }
 
 impl Take {
     /// Nothing but these lanes.
     pub(crate) fn of_lanes(lanes: Vec<Lane>) -> Self {
-        Self { lanes, input: Vec::new(), residual: None, merged: Vec::new(), asked_by: None, hold: None, attempt: 0 }
+        Self {
+            lanes,
+            input: Vec::new(),
+            residual: None,
+            merged: Vec::new(),
+            asked_by: None,
+            hold: None,
+            bounded: false,
+            truncated: false,
+            attempt: 0,
+        }
     }
 
-    /// A question about windows, and who asked it.
-    pub(crate) fn question(question: BatchRef, stage: StageId, asker: Self) -> Self {
-        let input = vec![BatchSlice::whole(question)];
+    /// A question about windows, or input that is to be truncated, and who asked.
+    pub(crate) fn question(input: Vec<BatchSlice>, stage: StageId, asker: Self) -> Self {
         Self { input, asked_by: Some(Box::new((stage, asker))), ..Self::of_lanes(vec![Lane::Any]) }
     }
 }
@@ -154,7 +182,7 @@ impl StageState {
     }
 
     /// Adds a residual; it waits for the clock if it asked to.
-    pub(crate) fn push_residual(&mut self, residual: Residual, now: ProcessingTime) {
+    pub(crate) fn push_residual(&mut self, residual: Leftover, now: ProcessingTime) {
         self.residual_count += 1;
         for (output, holds) in &mut self.residual_holds {
             holds.add(estimate(&residual.watermarks, *output));
@@ -184,11 +212,23 @@ impl StageState {
 
     /// Takes a residual that may run now, if there is one.
     pub(crate) fn take_residual(&mut self) -> Option<Take> {
-        self.residuals.pop_front().map(|residual| Take {
-            input: vec![BatchSlice::whole(residual.batch)],
-            residual: Some(residual.watermarks),
-            ..Take::of_lanes(vec![Lane::Any])
-        })
+        self.residuals.pop_front().map(Leftover::take)
+    }
+
+    /// Takes all that waits to be processed and has not been truncated: residuals, those that wait for the clock too, what
+    /// is to be handed out again, and, as one, what has not been begun.
+    pub(crate) fn take_untruncated(&mut self) -> Vec<Take> {
+        let delayed = std::mem::take(&mut self.delayed).into_values().flatten();
+        let (kept, residuals) = self.residuals.drain(..).chain(delayed).partition(|residual| residual.truncated);
+        self.residuals = kept;
+        let (kept, retries) = self.retries.drain(..).partition(|take| take.truncated);
+        self.retries = kept;
+        let mut takes: Vec<Take> = Vec::from(retries);
+        takes.extend(VecDeque::into_iter(residuals).map(Leftover::take));
+        if let Some(mut queue) = self.lanes.remove(&Lane::Any) {
+            takes.push(Take { input: queue.drain(), ..Take::of_lanes(vec![Lane::Any]) });
+        }
+        takes
     }
 
     /// Key groups whose timers are due and that no bundle owns. At the end of the input every event timer is due; those
@@ -340,7 +380,11 @@ impl StageState {
 
     /// Whether nothing is pending, running or left.
     pub(crate) fn is_idle(&self) -> bool {
-        self.holds.is_empty() && self.residual_count == 0 && self.running == 0 && !self.has_timers()
+        self.holds.is_empty()
+            && self.residual_count == 0
+            && self.running == 0
+            && !self.has_timers()
+            && self.retries.is_empty()
     }
 
     /// How many elements wait in any form.
@@ -350,6 +394,19 @@ impl StageState {
         let retries: u64 = self.retries.iter().flat_map(|take| &take.input).map(|slice| u64::from(slice.len())).sum();
         let delayed: usize = self.delayed.values().map(Vec::len).sum();
         lanes + blocked + retries + (self.residuals.len() + delayed) as u64
+    }
+}
+
+impl Leftover {
+    /// What an executor left.
+    pub(crate) fn new(residual: Residual, truncated: bool) -> Self {
+        let Residual { batch, to: _, not_before, watermarks, bounded } = residual;
+        Self { slice: BatchSlice::whole(batch), not_before, watermarks, bounded, truncated }
+    }
+
+    fn take(self) -> Take {
+        let Self { slice, not_before: _, watermarks, bounded, truncated } = self;
+        Take { input: vec![slice], residual: Some(watermarks), bounded, truncated, ..Take::of_lanes(vec![Lane::Any]) }
     }
 }
 

@@ -1,0 +1,279 @@
+"""Draining: a job takes no more input, ends with what it has, and says what that was.
+
+The first four are named after the tests of Beam's that `PortableRunnerTest` leaves out, and show the same.
+"""
+
+import time
+
+import apache_beam as beam
+import pytest
+from apache_beam.coders import StrUtf8Coder, VarIntCoder
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.portability.api import beam_job_api_pb2
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.transforms import core, userstate, window
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.windowed_value import PaneInfoTiming
+
+from support import SEEN, gate, hold, pipeline, service, show, shown
+
+DRAINED = "DRAINED"
+
+
+def drain(result):
+    service().Drain(beam_job_api_pb2.DrainJobRequest(job_id=result._job_id))
+
+
+def end(result, state=DRAINED):
+    # Python's client raises whatever is not DONE.
+    with pytest.raises(RuntimeError, match=state):
+        result.wait_until_finish()
+
+
+def messages(result):
+    of_job = service().GetMessageStream(beam_job_api_pb2.JobMessagesRequest(job_id=result._job_id))
+    return [response.message_response.message_text for response in of_job if response.HasField("message_response")]
+
+
+def drained_before_the_restrictions_begin(name, elements, do_fn):
+    """What a splittable DoFn emits whose elements come when the job is drained already."""
+    p = pipeline()
+    p | beam.Create(elements) | beam.Map(hold(name)) | beam.ParDo(do_fn) | beam.Map(lambda what: show(name, what))
+    result = p.run()
+    shown(name + " begun", 1)
+    drain(result)
+    gate(name).set()
+    end(result)
+    return SEEN.get(name, [])
+
+
+class Endless(OffsetRestrictionTracker):
+    def is_bounded(self):
+        return False
+
+
+class Ranges(core.RestrictionProvider):
+    TRACKER = OffsetRestrictionTracker
+
+    def initial_restriction(self, element):
+        return OffsetRange(0, element)
+
+    def create_tracker(self, restriction):
+        return self.TRACKER(restriction)
+
+    def split(self, element, restriction):
+        return [restriction]
+
+    def restriction_size(self, element, restriction):
+        return restriction.size()
+
+
+class EndlessRanges(Ranges):
+    TRACKER = Endless
+
+
+class HalfRanges(Ranges):
+    def truncate(self, element, restriction):
+        return OffsetRange(restriction.start, restriction.stop // 2)
+
+
+def counts(provider):
+    class Simple(beam.DoFn):
+        def process(self, element, tracker=beam.DoFn.RestrictionParam(provider)):
+            at = tracker.current_restriction().start
+            while tracker.try_claim(at):
+                yield at
+                at += 1
+    return Simple()
+
+
+def test_sdf_default_truncate_when_bounded():
+    seen = drained_before_the_restrictions_begin("bounded", [10], counts(Ranges()))
+    assert sorted(seen) == list(range(10))
+
+
+def test_sdf_default_truncate_when_unbounded():
+    assert drained_before_the_restrictions_begin("unbounded", [10], counts(EndlessRanges())) == []
+
+
+def test_sdf_with_truncate():
+    seen = drained_before_the_restrictions_begin("truncated", [10], counts(HalfRanges()))
+    assert sorted(seen) == list(range(5))
+
+
+class Letters(Ranges):
+    def initial_restriction(self, element):
+        return OffsetRange(0, len(element))
+
+
+class Spell(beam.DoFn):
+    def process(self, element, tracker=beam.DoFn.RestrictionParam(Letters())):
+        at = tracker.current_restriction().start
+        while tracker.try_claim(at):
+            yield element[at]
+            if at % 2 == 1:
+                tracker.defer_remainder()
+                return
+            at += 1
+
+
+def test_draining_sdf_with_sdf_initiated_checkpointing():
+    data = ["abc", "defghijklmno", "pqrstuv", "wxyz"]
+    seen = drained_before_the_restrictions_begin("spelled", data, Spell())
+    assert sorted(seen) == list("abcdefghijklmnopqrstuvwxyz")
+
+
+class Ticks(core.RestrictionProvider):
+    def initial_restriction(self, element):
+        return OffsetRange(0, 2**62)
+
+    def create_tracker(self, restriction):
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element, restriction):
+        return 1
+
+    def truncate(self, element, restriction):
+        return None
+
+
+class Count(beam.DoFn):
+    """Counts for ever, a number per second of event time, with a rest of ten milliseconds behind each."""
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
+            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+        at = tracker.current_restriction().start
+        if tracker.try_claim(at):
+            yield window.TimestampedValue(("k", at), Timestamp(at))
+            estimator.set_watermark(Timestamp(at + 1))
+            tracker.defer_remainder(Duration(seconds=0.01))
+
+
+class Patient(Count):
+    """Never gives up by itself: it goes on until it is asked to check-point itself."""
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
+            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+        at = tracker.current_restriction().start
+        while tracker.try_claim(at):
+            yield window.TimestampedValue(("k", at), Timestamp(at / 1000))
+            estimator.set_watermark(Timestamp(at / 1000))
+            at += 1
+            time.sleep(0.0001)
+
+
+@pytest.mark.parametrize("source", [Count, Patient])
+def test_what_a_source_has_read_is_flushed(source):
+    name = "flushed " + source.__name__
+    p = pipeline("--streaming")
+    numbers = p | beam.Impulse() | beam.ParDo(source())
+    numbers | "read" >> beam.Map(lambda pair: show(name + " read", pair[1]))
+    sums = numbers | beam.WindowInto(window.FixedWindows(3)) | beam.CombinePerKey(sum)
+
+    def pane(pair, of=beam.DoFn.WindowParam, pane=beam.DoFn.PaneInfoParam):
+        show(name, (float(of.start), pair[1], PaneInfoTiming.to_string(pane.timing), pane.is_last))
+    sums | "fired" >> beam.Map(pane)
+    result = p.run()
+    assert len(shown(name, 2)) >= 2
+    drain(result)
+    end(result)
+    fired = SEEN[name]
+    # No window fires twice, none early, and nothing that was read is missing: the last window is cut short.
+    assert len({start for start, *_ in fired}) == len(fired)
+    assert {(timing, last) for _, _, timing, last in fired} == {("ON_TIME", True)}
+    assert sum(total for _, total, *_ in fired) == sum(SEEN[name + " read"])
+    told = [text for text in messages(result) if "has been drained" in text]
+    assert len(told) == 1 and "of 1 restrictions that were truncated, 1 ended there" in told[0], told
+
+
+class Remind(beam.DoFn):
+    """Sets the same timers again and again, and one for the end of its window."""
+
+    KEPT = userstate.BagStateSpec("kept", VarIntCoder())
+    AGAIN = userstate.TimerSpec("again", TimeDomain.WATERMARK)
+    CLOCK = userstate.TimerSpec("clock", TimeDomain.REAL_TIME)
+    LAST = userstate.TimerSpec("last", TimeDomain.WATERMARK)
+
+    def __init__(self, name):
+        self.name = name
+
+    def process(
+            self, pair, at=beam.DoFn.TimestampParam, of=beam.DoFn.WindowParam, kept=beam.DoFn.StateParam(KEPT),
+            again=beam.DoFn.TimerParam(AGAIN), clock=beam.DoFn.TimerParam(CLOCK), last=beam.DoFn.TimerParam(LAST)):
+        kept.add(1)
+        again.set(at + 1)
+        clock.set(Timestamp.now() + 1)
+        last.set(of.max_timestamp())
+
+    @userstate.on_timer(AGAIN)
+    def remind(self, at=beam.DoFn.TimestampParam, again=beam.DoFn.TimerParam(AGAIN)):
+        again.set(at + 1)
+
+    @userstate.on_timer(CLOCK)
+    def look(self, clock=beam.DoFn.TimerParam(CLOCK)):
+        clock.set(Timestamp.now() + 1)
+
+    @userstate.on_timer(LAST)
+    def expire(self, kept=beam.DoFn.StateParam(KEPT)):
+        show(self.name + " expired", len(list(kept.read())))
+
+
+def test_windows_end_and_looping_timers_do():
+    p = pipeline("--streaming")
+    numbers = p | beam.Impulse() | beam.ParDo(Count())
+    numbers | "read" >> beam.Map(lambda pair: show("expiring", pair[1]))
+    typed = numbers | beam.Map(lambda pair: pair).with_output_types(tuple[str, int])
+    typed | beam.ParDo(Remind("expiring"))
+    result = p.run()
+    assert len(shown("expiring", 3)) >= 3
+    drain(result)
+    end(result)
+    assert SEEN["expiring expired"] == [len(SEEN["expiring"])]
+
+
+def test_a_script_ends_where_it_is():
+    script = TestStream(coder=beam.coders.TupleCoder([StrUtf8Coder(), VarIntCoder()]))
+    script = script.add_elements([window.TimestampedValue(("k", 1), 1)]).advance_watermark_to(5)
+    script = script.add_elements([window.TimestampedValue(("k", 2), 6)]).advance_watermark_to_infinity()
+    p = pipeline("--streaming")
+    held = p | script | beam.Map(hold("scripted"))
+    sums = held | beam.WindowInto(window.FixedWindows(10)) | beam.CombinePerKey(sum)
+    sums | beam.Map(lambda pair: show("scripted", pair[1]))
+    result = p.run()
+    shown("scripted begun", 1)
+    drain(result)
+    gate("scripted").set()
+    end(result)
+    assert SEEN["scripted"] == [1]
+
+
+def test_a_drain_that_takes_too_long_can_be_cancelled():
+    p = pipeline("--streaming")
+    p | beam.Impulse() | beam.Map(hold("hanging")) | beam.ParDo(Count())
+    result = p.run()
+    shown("hanging begun", 1)
+    drain(result)
+    began = time.monotonic()
+    result.cancel()
+    end(result, "CANCELLED")
+    # Its user code hangs and is not waited for: jobs are promised to end within a second, workers free for others.
+    assert time.monotonic() - began < 1
+    with pipeline() as other:
+        other | beam.Create([1]) | beam.Map(lambda number: show("other", number))
+    assert SEEN["other"] == [1]
+    gate("hanging").set()
+
+
+def test_a_job_that_has_ended_says_how():
+    p = pipeline()
+    p | beam.Create([1])
+    result = p.run()
+    result.wait_until_finish()
+    request = beam_job_api_pb2.DrainJobRequest(job_id=result._job_id)
+    assert service().Drain(request).state == beam_job_api_pb2.JobState.DONE
