@@ -23,6 +23,16 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
+/// Writes the state that a job has come into.
+pub(crate) fn print_state(job: &str, state: &'static str, json: bool) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Job<'a> {
+        id: &'a str,
+        state: &'static str,
+    }
+    if json { print_json(&Job { id: job, state }) } else { print(&format!("{job} is {state}\n")) }
+}
+
 /// Tells what went wrong. If standard error is gone, there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "purlin: {text}");

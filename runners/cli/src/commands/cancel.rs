@@ -2,7 +2,6 @@
 
 use clap::Args;
 use purlin_proto::job_management::v1 as jobpb;
-use serde::Serialize;
 
 use crate::Execute;
 use crate::client::{Client, ServerAddress, block_on, state_name};
@@ -21,12 +20,6 @@ pub(crate) struct Cancel {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Cancelled<'a> {
-    id: &'a str,
-    state: &'static str,
-}
-
 impl Execute for Cancel {
     fn execute(self) -> Result<Exit, Failure> {
         let state = block_on(async {
@@ -34,12 +27,7 @@ impl Execute for Cancel {
             let response = client.jobs.cancel(jobpb::CancelJobRequest { job_id: self.job.clone() }).await;
             response.map(|response| response.into_inner().state).map_err(|status| client.refused(&status))
         })?;
-        let state = state_name(state);
-        if self.json {
-            terminal::print_json(&Cancelled { id: &self.job, state })?;
-        } else {
-            terminal::print(&format!("{} is {state}\n", self.job))?;
-        }
+        terminal::print_state(&self.job, state_name(state), self.json)?;
         Ok(Exit::Ok)
     }
 }

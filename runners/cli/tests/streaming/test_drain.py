@@ -14,9 +14,10 @@ from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms import core, userstate, window
 from apache_beam.transforms.timeutil import TimeDomain
-from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
+from sources import Count, Ticks
 from support import SEEN, gate, hold, pipeline, service, show, shown
 
 DRAINED = "DRAINED"
@@ -123,34 +124,6 @@ def test_draining_sdf_with_sdf_initiated_checkpointing():
     data = ["abc", "defghijklmno", "pqrstuv", "wxyz"]
     seen = drained_before_the_restrictions_begin("spelled", data, Spell())
     assert sorted(seen) == list("abcdefghijklmnopqrstuvwxyz")
-
-
-class Ticks(core.RestrictionProvider):
-    def initial_restriction(self, element):
-        return OffsetRange(0, 2**62)
-
-    def create_tracker(self, restriction):
-        return OffsetRestrictionTracker(restriction)
-
-    def restriction_size(self, element, restriction):
-        return 1
-
-    def truncate(self, element, restriction):
-        return None
-
-
-class Count(beam.DoFn):
-    """Counts for ever, a number per second of event time, with a rest of ten milliseconds behind each."""
-
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
-        at = tracker.current_restriction().start
-        if tracker.try_claim(at):
-            yield window.TimestampedValue(("k", at), Timestamp(at))
-            estimator.set_watermark(Timestamp(at + 1))
-            tracker.defer_remainder(Duration(seconds=0.01))
 
 
 class Patient(Count):
