@@ -102,8 +102,7 @@ pub enum WindowFn {
 }
 
 impl WindowFn {
-    /// The last window that contains `at`, for the functions that the runner knows: what Beam's default window
-    /// mapping gives for a side input, when `at` is the last instant of the main input's window.
+    /// The last window that contains `at`, for the functions that the runner knows and whose windows have no gaps.
     pub fn last_window_of(&self, at: EventTime) -> Option<BoundedWindow> {
         let from = |start: i64, size: Millis| BoundedWindow::Interval {
             start: EventTime::from_millis(start),
@@ -115,6 +114,20 @@ impl WindowFn {
             Self::Sliding { size, period, offset } => Some(from(last_start(at, *period, *offset), *size)),
             Self::Session { .. } | Self::Custom { .. } => None,
         }
+    }
+
+    /// The window of a side input that elements of a main window read, whose last instant this is: Beam's default mapping, for
+    /// the functions that the runner knows. Of several windows that contain the instant it is the earliest, as in all SDKs
+    /// (`SlidingWindows.getDefaultWindowMappingFn`). `None` where no window contains it, or only the SDK knows.
+    pub fn side_window_of(&self, main_max: EventTime) -> Option<BoundedWindow> {
+        let Self::Sliding { size, period, offset } = self else { return self.last_window_of(main_max) };
+        // The first beginning behind the last one that is too early.
+        let early = EventTime::from_millis(main_max.millis().saturating_sub(size.0));
+        let start = last_start(early, *period, *offset).saturating_add(period.0);
+        (start <= main_max.millis()).then(|| BoundedWindow::Interval {
+            start: EventTime::from_millis(start),
+            end: EventTime::from_millis(start.saturating_add(size.0)),
+        })
     }
 
     /// Its URN.
@@ -163,6 +176,23 @@ mod tests {
     fn the_last_sliding_window_is_the_one_that_starts_latest() {
         let sliding = WindowFn::Sliding { size: Millis(10), period: Millis(5), offset: Millis(0) };
         assert_eq!(sliding.last_window_of(at(9)), interval(5, 15));
+    }
+
+    #[test]
+    fn a_side_input_is_read_in_the_earliest_window_that_contains_the_end_of_the_main_window() {
+        let sliding =
+            |size, period| WindowFn::Sliding { size: Millis(size), period: Millis(period), offset: Millis(1) };
+        assert_eq!(sliding(10, 5).side_window_of(at(9)), interval(1, 11));
+        assert_eq!(sliding(10, 5).side_window_of(at(10)), interval(1, 11));
+        assert_eq!(sliding(10, 5).side_window_of(at(11)), interval(6, 16));
+        assert_eq!(sliding(10, 5).side_window_of(at(-1)), interval(-9, 1));
+        // Between windows with gaps there is none.
+        assert_eq!(sliding(2, 5).side_window_of(at(7)), interval(6, 8));
+        assert_eq!(sliding(2, 5).side_window_of(at(8)), None);
+        let fixed = WindowFn::Fixed { size: Millis(10), offset: Millis(0) };
+        assert_eq!(fixed.side_window_of(at(9)), interval(0, 10));
+        assert_eq!(WindowFn::Global.side_window_of(at(9)), Some(BoundedWindow::Global));
+        assert_eq!(WindowFn::Session { gap: Millis(10) }.side_window_of(at(9)), None);
     }
 
     #[test]

@@ -353,7 +353,7 @@ impl Simulation {
         }
         for gate in &self.graph.stage(draft.stage).gates {
             let side = self.graph.side(gate.side);
-            let windows = draft.input.iter().filter_map(|slice| side.window_fn.last_window_of(slice.batch.window_max?));
+            let windows = draft.input.iter().filter_map(|slice| side.window_fn.side_window_of(slice.batch.window_max?));
             self.read.entry(side.materialize).or_default().extend(windows);
         }
         self.running.insert(draft.id, (draft, self.now));

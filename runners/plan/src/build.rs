@@ -273,13 +273,12 @@ impl Context<'_> {
     }
 }
 
-/// Window mappings are opaque, but into global windows there is only one.
+/// The mapping is the side input's window function's own, in every SDK: for Beam's it is the default, whatever its
+/// payload says in the SDK's own words. Those of others only their SDK knows.
 fn gate(side: &SideSpec) -> SideGate {
     let mapping = match side.window_fn {
-        WindowFn::Global => SideMapping::Default,
-        WindowFn::Fixed { .. } | WindowFn::Sliding { .. } | WindowFn::Session { .. } | WindowFn::Custom { .. } => {
-            SideMapping::Opaque
-        }
+        WindowFn::Global | WindowFn::Fixed { .. } | WindowFn::Sliding { .. } => SideMapping::Default,
+        WindowFn::Session { .. } | WindowFn::Custom { .. } => SideMapping::Opaque,
     };
     SideGate { side: side.id, mapping }
 }
@@ -428,7 +427,7 @@ mod tests {
             format!("{:?}", (output.windows, plan.graph.stages.last().unwrap().gates[0].mapping))
         };
         assert_snapshot!(windows("global"), @"(Global, Default)");
-        assert_snapshot!(windows("fixed"), @"(Interval, Opaque)");
+        assert_snapshot!(windows("fixed"), @"(Interval, Default)");
         assert_snapshot!(windows("custom"), @"(Custom, Opaque)");
     }
 

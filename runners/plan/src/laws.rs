@@ -131,7 +131,10 @@ impl Random {
             Step::ParDo { input, java, outputs, sides, extra } => {
                 let input = self.any(input);
                 let access = |keyed| if keyed { "multimap" } else { "iterable" };
-                let sides: Vec<_> = sides.iter().map(|(side, keyed)| (self.any(side).id, access(*keyed))).collect();
+                // A side input in sessions is refused.
+                let sides = sides.iter().map(|(side, keyed)| (self.any(side), access(*keyed)));
+                let sides = sides.filter(|(side, _)| side.strategy != "sessions");
+                let sides: Vec<_> = sides.map(|(side, access)| (side.id, access)).collect();
                 let strategy =
                     |own: &Option<Index>| own.map_or(input.strategy, |own| STRATEGIES[own.index(STRATEGIES.len())]);
                 let outputs: Vec<_> = outputs

@@ -39,10 +39,16 @@ pub(crate) fn check(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf:
                 format!("reads side input `{local}` by the access pattern `{pattern}`, which Purlin does not know");
             problems.add(&leaf.name, what, format!("use `{}` or `{}`", access::ITERABLE, access::MULTIMAP));
         }
-        let coder = leaf.sides.get(&LocalName::new(local.as_str())).and_then(|side| {
-            let pcollection = graph.components.pcollections.get(side.as_str())?;
-            coders.get(pcollection.coder_id.as_str())
-        });
+        let side = leaf.sides.get(&LocalName::new(local.as_str()));
+        let pcollection = side.and_then(|side| graph.components.pcollections.get(side.as_str()));
+        let coder = pcollection.and_then(|pcollection| coders.get(pcollection.coder_id.as_str()));
+        let strategy = pcollection.and_then(|it| graph.strategies.get(it.windowing_strategy_id.as_str()));
+        if strategy.is_some_and(|strategy| strategy.window_fn.is_session()) {
+            let what = format!(
+                "reads side input `{local}`, which is in session windows: none of them can be told by a window of the main input"
+            );
+            problems.add(&leaf.name, what, "assign fixed, sliding or global windows to it first");
+        }
         if let Some(coder) = coder.filter(|coder| pattern == access::MULTIMAP && !matches!(&***coder, Coder::Kv(..))) {
             let what =
                 format!("reads side input `{local}` by key, whose coder `{coder}` is not one of keys and values");

@@ -56,7 +56,7 @@ pub(crate) fn sorted(elements: &[Element]) -> Vec<Element> {
 
 /// The sum of the side input's window that belongs to the main window of this element.
 fn read(side: &[Element], window_fn: &WindowFn, main: &Element) -> i64 {
-    let window = main.windows.first().and_then(|window| window_fn.last_window_of(window.max_timestamp()));
+    let window = main.windows.first().and_then(|window| window_fn.side_window_of(window.max_timestamp()));
     let inside = side.iter().flat_map(Element::explode).filter(|element| element.windows.first() == window.as_ref());
     inside.map(|element| element.sum()).sum()
 }

@@ -85,7 +85,7 @@ pub(crate) fn numbers(range: (i64, i64), out: &mut Out<'_>) {
 /// The sum of a side input's window.
 pub(crate) fn side_sum(sides: &dyn SideStore, side: SideId, of: &Node, main: &Element) -> i64 {
     let max = main.windows[0].max_timestamp();
-    let window = of.strategy.window_fn.last_window_of(max).expect("side inputs have windows that the runner knows");
+    let window = of.strategy.window_fn.side_window_of(max).expect("side inputs have windows that the runner knows");
     let (mut sum, mut from) = (0, Some(0));
     while let Some(position) = from {
         let page = sides.read_iterable(side, &window, position).expect("memory gives everything back");

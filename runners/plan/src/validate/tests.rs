@@ -425,3 +425,15 @@ fn two_states_under_one_name() {
     let both = stateful(stateful(pipeline(), "one"), "other");
     assert_snapshot!(both.problems(), @"Remember: is the name of two transforms with state or timers, `other` among them; give each its own `unique_name`: state is kept under it");
 }
+
+/// No SDK has a mapping into sessions: Java's and Python's refuse it themselves, and Go's panics.
+#[test]
+fn no_side_input_is_in_sessions() {
+    let pipeline = TestPipeline::new()
+        .windowed("visits", "bytes", "sessions")
+        .impulse("start")
+        .par_do("Visit", "start", &["visits"])
+        .par_do("Look", "start", &["looked"])
+        .sides(&[("visits", "iterable")]);
+    assert_snapshot!(pipeline.problems(), @"Look: reads side input `side0`, which is in session windows: none of them can be told by a window of the main input; assign fixed, sliding or global windows to it first");
+}

@@ -240,7 +240,7 @@ pub struct SideGate {
 /// From a window of the main input to the window of the side input that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SideMapping {
-    /// Beam's default: the side input's last window that contains the last instant of the main window.
+    /// Beam's default: the side input's earliest window that contains the last instant of the main window.
     Default,
     /// Only the SDK knows: the whole side input must be complete.
     Opaque,
@@ -251,10 +251,11 @@ impl SideSpec {
     /// `main_max` may read it.
     pub fn ready_at(&self, main_max: EventTime, mapping: SideMapping) -> EventTime {
         match mapping {
-            SideMapping::Default => match self.window_fn.last_window_of(main_max) {
+            SideMapping::Default => match self.window_fn.side_window_of(main_max) {
                 // A watermark at a window's last instant allows elements there: groupings emit at just that instant.
                 Some(window) => window.max_timestamp() + Millis(1),
-                None => EventTime::MAX,
+                // There is no such window, which the SDK will say.
+                None => EventTime::MIN,
             },
             SideMapping::Opaque => EventTime::MAX,
         }
