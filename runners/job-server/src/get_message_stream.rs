@@ -3,9 +3,11 @@
 //! Go learns a job's state from this stream only; Java opens it when the job has failed, and shows the first error; Python
 //! shows the last. They all find the one error right before the state FAILED.
 //!
-//! The stream ends behind the state streams of its job. Python waits for the last state and then for the end of this stream, and
-//! exits; were the end of the state stream still on its way then, a thread of its gRPC library could be stopped while it holds a
-//! lock for which the main thread waits, and the program would never end.
+//! The last state, and the end of the stream, come behind the ends of the job's state streams. Python waits for the last state
+//! and then for the end of this stream, and exits; were the end of the state stream still on its way then, a thread of its gRPC
+//! library could be stopped while it holds a lock for which the main thread waits, and the program would never end. It does not
+//! suffice to hold back the end alone: HTTP/2 sends streams in turns, one frame of each, so that an end without a message
+//! before it can overtake the end of a stream whose last message still waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::get_state_stream::state_event;
 use crate::log::{JobLog, LogEntry, LogItem};
 use crate::shared::Shared;
 
-/// How long the end of a message stream waits for the ends of state streams, which follow the last state by themselves.
+/// How long the last state in a message stream waits for the ends of state streams, which follow the last state by themselves.
 const STATE_STREAMS_MAX: Duration = Duration::from_secs(1);
 
 /// A request with this metadata gets what happened so far, and does not wait for more. Purlin's own; not part of Beam.
@@ -41,15 +43,20 @@ fn messages(log: &Arc<JobLog>, follow: bool) -> BoxStream<'static, Result<jobpb:
     let items = stream::unfold(log.reader(), move |mut reader| {
         let log = log.clone();
         async move {
-            let item = if follow { reader.next().await } else { reader.try_next() };
-            if item.is_none() && follow {
+            let item = if follow { reader.next().await } else { reader.try_next() }?;
+            if follow && is_last(&item) {
                 // A client that does not read its states hears the end all the same.
                 let _ = tokio::time::timeout(STATE_STREAMS_MAX, log.state_streams_over()).await;
             }
-            Some((Ok(jobpb::JobMessagesResponse { response: Some(response(item?)) }), reader))
+            Some((Ok(jobpb::JobMessagesResponse { response: Some(response(item)) }), reader))
         }
     });
     items.boxed()
+}
+
+/// Whether nothing follows this item.
+fn is_last(item: &LogItem) -> bool {
+    matches!(item, LogItem::Entry(_, entry) if matches!(**entry, LogEntry::State { state, .. } if state.is_terminal()))
 }
 
 fn response(item: LogItem) -> Response {
@@ -100,15 +107,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_comes_behind_that_of_the_state_streams() {
+    async fn the_last_state_comes_behind_the_ends_of_the_state_streams() {
         let log = failed();
         let (mut messages, mut states) = (messages(&log, true), states(&log));
-        for _ in 0..4 {
+        for _ in 0..3 {
             assert!(messages.next().await.is_some());
         }
         while states.next().await.is_some() {}
         assert!(messages.next().now_or_never().is_none(), "the end of the states is known, and not sent yet");
         drop(states);
+        assert!(messages.next().await.is_some());
         assert!(messages.next().await.is_none());
     }
 
