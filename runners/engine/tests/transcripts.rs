@@ -293,6 +293,10 @@ impl Teller {
                                 summary.min_hold = Some(time(at));
                                 more
                             }
+                            ["expiry", at, more @ ..] => {
+                                summary.next_expiry = Some(time(at));
+                                more
+                            }
                             more => break words = more,
                         };
                     }

@@ -248,6 +248,7 @@ impl StageTimers {
                 tag: Bytes::copy_from_slice(tag.0),
                 window: encoded,
                 domain: family.domain,
+                expires: None,
                 hold,
                 pane,
             };
@@ -298,6 +299,7 @@ impl StageTimers {
                     tag: Bytes::from_static(NO_TAG),
                     window: encoded.into(),
                     domain: TimerDomain::EventTime,
+                    expires: None,
                     hold: window.max_timestamp(),
                     pane: pane.into(),
                 }

@@ -99,7 +99,8 @@ pub(crate) fn side_sum(sides: &dyn SideStore, side: SideId, of: &Node, main: &El
     sum
 }
 
-/// State by key and window: values are kept, and a timer at the window's end emits what they come to.
+/// State by key and window: values are kept, and a timer at the window's end emits what they come to. What is left of a
+/// window behind its end is collected, though never before its timer has fired.
 pub(crate) fn keyed(
     program: &Program,
     node: usize,
@@ -116,6 +117,9 @@ pub(crate) fn keyed(
         let mut kept = Vec::new();
         let what = if matches!(spec.does, Does::InOrder { .. }) { element.timestamp.millis() } else { element.sum() };
         write_varint(what, &mut kept);
+        if !matches!(window, BoundedWindow::Global) {
+            state.expire_window(&cell.window, max);
+        }
         state.append(&cell, kept.into()).expect("the key is in the bundle");
         let timer = Timer {
             key: cell.key.clone(),
@@ -125,10 +129,14 @@ pub(crate) fn keyed(
             tag: Bytes::new(),
             window: cell.window.clone(),
             domain: TimerDomain::EventTime,
+            expires: None,
             hold: max,
             pane: Bytes::new(),
         };
         state.set_timer(timer).expect("the key is in the bundle");
+    }
+    if elements.is_empty() {
+        state.collect_expired(due).expect("memory gives everything back");
     }
     for timer in state.take_due(due).expect("memory gives everything back") {
         let window = decode_window(&mut &timer.window[..], windows).expect("a window as it was written");

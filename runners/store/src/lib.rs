@@ -24,5 +24,5 @@ pub use broker::{BudgetTooSmall, JobMemory, LevelWatch, MemoryBroker, Spill};
 pub use disk::{Disk, DiskFile, FolderDisk, MemoryDisk, SpillFolder, SpillFolderError};
 pub use sides::BatchSideStore;
 pub use spilling::SpillingBatchStore;
-pub use state::MemoryStateStore;
+pub use state::{MemoryStateStore, StateSize};
 pub use storage::{JobStores, Storage};

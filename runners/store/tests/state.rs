@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use purlin_engine::core::action::{BundleDraft, BundleId, LedgerSeq};
+use purlin_engine::core::bundle::GroupSummary;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Cell, DueBound, Page, StateError, StateStore, StateView, Timer, TimerDomain};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, ProcessingTime};
-use purlin_store::MemoryStateStore;
+use purlin_store::{MemoryStateStore, StateSize};
 
 fn draft(keys: &[&[u8]]) -> BundleDraft {
     let mut lanes: Vec<_> = keys.iter().map(|key| Lane::Group(KeyGroup::of_key(key))).collect();
@@ -148,20 +149,25 @@ fn map_keys_are_those_that_hold_something() {
     assert_eq!(keys, [&b"a"[..], b"b", b"d"]);
 }
 
-#[test]
-fn timers_are_set_moved_cleared_and_taken_in_order() {
-    let store = MemoryStateStore::new();
-    let timer = |key: &'static [u8], tag: &'static [u8], at: Option<i64>| Timer {
-        key: Bytes::from_static(key),
+fn timer(key: &[u8], tag: &[u8], at: Option<i64>, domain: TimerDomain) -> Timer {
+    Timer {
+        key: Bytes::copy_from_slice(key),
         fire_at: at,
         transform: "Count".into(),
         family: "flush".into(),
-        tag: Bytes::from_static(tag),
+        tag: Bytes::copy_from_slice(tag),
         window: Bytes::new(),
-        domain: TimerDomain::EventTime,
+        domain,
+        expires: None,
         hold: EventTime::from_millis(at.unwrap_or(0)),
         pane: Bytes::from_static(&[0x0f]),
-    };
+    }
+}
+
+#[test]
+fn timers_are_set_moved_cleared_and_taken_in_order() {
+    let store = MemoryStateStore::new();
+    let timer = |key: &'static [u8], tag: &'static [u8], at: Option<i64>| timer(key, tag, at, TimerDomain::EventTime);
     let mut view = store.view(&draft(&[b"a", b"b"]));
     view.set_timer(timer(b"b", b"", Some(5))).unwrap();
     view.set_timer(timer(b"a", b"x", Some(9))).unwrap();
@@ -182,4 +188,288 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
     let (delta, summaries) = view.finish();
     store.apply(delta, LedgerSeq(1));
     assert!(summaries.iter().all(|(_, summary)| summary.next_event.is_none()));
+}
+
+#[test]
+fn more_timers_than_are_taken_at_once_come_in_the_order_of_time() {
+    let store = MemoryStateStore::new();
+    let mut view = store.view(&draft(&[b"a", b"b"]));
+    for at in 0..10_i64 {
+        let key: &[u8] = if at % 2 == 0 { b"a" } else { b"b" };
+        view.set_timer(timer(key, &at.to_be_bytes(), Some(at), TimerDomain::EventTime)).unwrap();
+    }
+    let (delta, _) = view.finish();
+    store.apply(delta, LedgerSeq(0));
+    let mut view = store.view(&draft(&[b"a", b"b"]));
+    let bound = DueBound { watermark: EventTime::from_millis(9), now: ProcessingTime(0), count_max: 4 };
+    let mut taken: Vec<Timer> = Vec::new();
+    loop {
+        let page = view.take_due(&bound).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 4);
+        taken.extend(page);
+    }
+    for key in [b"a", b"b"] {
+        let of_key = taken.iter().filter(|timer| timer.key == key[..]).filter_map(|timer| timer.fire_at);
+        let expected: Vec<i64> = (0..9).filter(|at| (at % 2 == 0) == (key == b"a")).collect();
+        assert_eq!(of_key.collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(taken.len(), 9);
+}
+
+/// A timer as a look at all of them knows it: its times, the instant of its window's expiry, its hold.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    domain: TimerDomain,
+    at: i64,
+    expires: Option<i64>,
+    hold: i64,
+}
+
+impl Known {
+    fn is_due(&self, bound: &DueBound) -> bool {
+        let expired = self.expires.is_some_and(|at| bound.is_expired(EventTime::from_millis(at)));
+        bound.is_due(self.domain, self.at) || expired
+    }
+}
+
+/// Sets the timer of a key and a tag, or clears it.
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    key: usize,
+    tag: u8,
+    times: Option<Known>,
+}
+
+#[derive(Clone, Debug)]
+struct Bundle {
+    writes: Vec<Write>,
+    watermark: EventTime,
+    now: i64,
+    counts: bool,
+}
+
+fn bundle() -> impl Strategy<Value = Bundle> {
+    let expires = proptest::option::of(0i64..20);
+    let known = (any::<bool>(), 0i64..20, expires, 0i64..20).prop_map(|(clock, at, expires, hold)| {
+        let domain = if clock { TimerDomain::ProcessingTime } else { TimerDomain::EventTime };
+        Known { domain, at, expires: expires.filter(|_| clock), hold }
+    });
+    let write = (0usize..2, 0u8..4, proptest::option::of(known));
+    let writes = proptest::collection::vec(write.prop_map(|(key, tag, times)| Write { key, tag, times }), 0..6);
+    let watermark = prop_oneof![9 => (0i64..20).prop_map(EventTime::from_millis), 1 => Just(EventTime::MAX)];
+    (writes, watermark, 0i64..20, any::<bool>()).prop_map(|(writes, watermark, now, counts)| Bundle {
+        writes,
+        watermark,
+        now,
+        counts,
+    })
+}
+
+proptest! {
+    /// What is taken, and what is told of a group, is what a look at all of its timers would give; what a bundle that does not
+    /// count has taken and set is as if it had never been.
+    #[test]
+    fn timers_by_time_are_those_of_a_look_at_all_of_them(
+        bundles in proptest::collection::vec(bundle(), 0..12),
+        count_max in 1usize..5,
+    ) {
+        let store = MemoryStateStore::new();
+        let keys: [&[u8]; 2] = [b"a", b"b"];
+        let mut set = std::collections::BTreeMap::<(usize, u8), Known>::new();
+        for Bundle { writes, watermark, now, counts } in bundles {
+            let mut view = store.view(&draft(&keys));
+            let mut with = set.clone();
+            let bound = DueBound { watermark, now: ProcessingTime(now), count_max };
+            let mut told = Vec::new();
+            loop {
+                let due = view.take_due(&bound).unwrap();
+                prop_assert!(due.len() <= count_max);
+                if due.is_empty() {
+                    break;
+                }
+                told.extend(due.iter().map(|timer| (usize::from(timer.key[0] - b'a'), timer.tag[0])));
+            }
+            told.sort_unstable();
+            let expected: Vec<_> = with.iter().filter(|(_, timer)| timer.is_due(&bound)).map(|(id, _)| *id).collect();
+            prop_assert_eq!(told, expected);
+            with.retain(|_, timer| !timer.is_due(&bound));
+            for Write { key, tag, times } in writes {
+                let domain = times.map_or(TimerDomain::EventTime, |times| times.domain);
+                let mut timer = timer(keys[key], &[tag], times.map(|times| times.at), domain);
+                match times {
+                    Some(times) => {
+                        timer.hold = EventTime::from_millis(times.hold);
+                        timer.expires = times.expires.map(EventTime::from_millis);
+                        with.insert((key, tag), times);
+                    }
+                    None => drop(with.remove(&(key, tag))),
+                }
+                view.set_timer(timer).unwrap();
+            }
+            let (delta, summaries) = view.finish();
+            let told = |of: fn(&GroupSummary) -> Option<i64>| summaries.iter().filter_map(|(_, summary)| of(summary)).min();
+            let of = |domain| with.values().filter(move |timer| timer.domain == domain).map(|timer| timer.at).min();
+            prop_assert_eq!(told(|it| it.next_event.map(EventTime::millis)), of(TimerDomain::EventTime));
+            prop_assert_eq!(told(|it| it.next_processing.map(|at| at.0)), of(TimerDomain::ProcessingTime));
+            prop_assert_eq!(told(|it| it.next_expiry.map(EventTime::millis)), with.values().filter_map(|it| it.expires).min());
+            prop_assert_eq!(told(|it| it.min_hold.map(EventTime::millis)), with.values().map(|it| it.hold).min());
+            if counts {
+                store.apply(delta, LedgerSeq(0));
+                set = with;
+            } else {
+                store.discard(delta);
+            }
+            prop_assert_eq!(store.size().timers, set.len());
+        }
+    }
+}
+
+/// Bundles over a few keys, as the core would hand them out.
+struct Keyed {
+    store: MemoryStateStore,
+    watermark: EventTime,
+    summaries: std::collections::BTreeMap<KeyGroup, GroupSummary>,
+    fired: Vec<(i64, TimerDomain)>,
+}
+
+const KEYS: [&[u8]; 3] = [b"a", b"b", b"c"];
+
+impl Keyed {
+    fn view(&self) -> Box<dyn StateView> {
+        self.store.view(&BundleDraft { watermark: self.watermark, ..draft(&KEYS) })
+    }
+
+    fn end(&mut self, view: Box<dyn StateView>) {
+        let (delta, summaries) = view.finish();
+        self.store.apply(delta, LedgerSeq(0));
+        self.summaries.extend(summaries);
+    }
+
+    /// Hands out what is due, until nothing is. Timers find the state of their window.
+    fn settle(&mut self) {
+        let bound = DueBound { watermark: self.watermark, now: ProcessingTime(0), count_max: 100 };
+        let is_due = |summary: &GroupSummary| {
+            summary.next_event.is_some_and(|at| bound.is_due(TimerDomain::EventTime, at.millis()))
+                || summary.next_expiry.is_some_and(|at| bound.is_expired(at))
+        };
+        let mut bundles = 0;
+        while self.summaries.values().any(is_due) {
+            bundles += 1;
+            assert!(bundles < 10, "it never ends");
+            let mut view = self.view();
+            if view.collect_expired(&bound).unwrap() {
+                for timer in view.take_due(&bound).unwrap() {
+                    let cell = Cell { window: timer.window.clone(), ..cell(&timer.key, None) };
+                    assert_eq!(read_all(&mut *view, &cell), b"seen", "state is there until the timers have fired");
+                    let window = i64::from_be_bytes(timer.window[..].try_into().unwrap());
+                    self.fired.push((window, timer.domain));
+                }
+            }
+            self.end(view);
+        }
+    }
+}
+
+#[test]
+fn state_of_windows_is_collected_behind_their_expiry_and_their_timers() {
+    let mut keyed = Keyed {
+        store: MemoryStateStore::new(),
+        watermark: EventTime::MIN,
+        summaries: Default::default(),
+        fired: Vec::new(),
+    };
+    for number in 0..1_000_i64 {
+        let window = Bytes::copy_from_slice(&number.to_be_bytes());
+        let expiry = EventTime::from_millis(number * 10 + 9);
+        let mut view = keyed.view();
+        view.expire_window(&window, expiry);
+        for key in KEYS {
+            view.append(&Cell { window: window.clone(), ..cell(key, None) }, Bytes::from_static(b"seen")).unwrap();
+            let of_map = Cell { window: window.clone(), state: "map".into(), ..cell(key, Some(b"m")) };
+            view.append(&of_map, Bytes::from_static(b"x")).unwrap();
+            let at_end = timer(key, b"end", Some(expiry.millis()), TimerDomain::EventTime);
+            view.set_timer(Timer { window: window.clone(), ..at_end }).unwrap();
+            // The clock never comes there.
+            let late = timer(key, b"late", Some(i64::MAX), TimerDomain::ProcessingTime);
+            view.set_timer(Timer { window: window.clone(), expires: Some(expiry), ..late }).unwrap();
+        }
+        keyed.end(view);
+        keyed.settle();
+        assert_eq!(keyed.store.size().cells, 2 * KEYS.len(), "at the end of window {number}");
+        // At the last instant nothing is gone yet; behind it, everything.
+        keyed.watermark = expiry;
+        keyed.settle();
+        assert_eq!(keyed.store.size().cells, 2 * KEYS.len());
+        keyed.watermark = EventTime::from_millis(expiry.millis() + 1);
+        keyed.settle();
+        assert_eq!(keyed.store.size(), StateSize::default(), "behind window {number}");
+        let fired: Vec<_> = keyed.fired.drain(..).collect();
+        assert_eq!(fired.len(), 2 * KEYS.len());
+        assert!(fired.iter().all(|(window, _)| *window == number));
+    }
+    assert!(keyed.summaries.values().all(|summary| *summary == GroupSummary::default()));
+}
+
+#[test]
+fn state_of_other_windows_stays_when_one_is_collected() {
+    let store = MemoryStateStore::new();
+    let windows: [&[u8]; 3] = [b"", b"\x00", b"\x00\x01"];
+    let cell = |window: &'static [u8], state: &str| Cell {
+        window: Bytes::from_static(window),
+        state: state.into(),
+        ..cell(b"a", None)
+    };
+    let mut view = store.view(&draft(&[b"a"]));
+    view.expire_window(&Bytes::from_static(windows[1]), EventTime::from_millis(5));
+    for window in windows {
+        for state in ["s", "s\0", "t"] {
+            view.append(&cell(window, state), Bytes::from_static(b"kept")).unwrap();
+        }
+    }
+    let (delta, summaries) = view.finish();
+    store.apply(delta, LedgerSeq(0));
+    assert_eq!(summaries[0].1.next_expiry, Some(EventTime::from_millis(5)));
+    assert_eq!(summaries[0].1.bytes, 36);
+    let bound = DueBound { watermark: EventTime::from_millis(6), now: ProcessingTime(0), count_max: 100 };
+    let mut view = store.view(&draft(&[b"a"]));
+    assert!(!view.collect_expired(&bound).unwrap());
+    let (delta, summaries) = view.finish();
+    assert_eq!((summaries[0].1.next_expiry, summaries[0].1.bytes), (None, 24));
+    store.apply(delta, LedgerSeq(1));
+    assert_eq!(store.size(), StateSize { cells: 6, timers: 0, bytes: 24 });
+    let mut view = store.view(&draft(&[b"a"]));
+    for state in ["s", "s\0", "t"] {
+        let read: Vec<_> = windows.map(|window| read_all(&mut *view, &cell(window, state))).to_vec();
+        assert_eq!(read, [&b"kept"[..], b"", b"kept"]);
+    }
+}
+
+#[test]
+fn a_bundle_that_does_not_count_collects_nothing() {
+    let store = MemoryStateStore::new();
+    let mut view = store.view(&draft(&[b"a"]));
+    view.expire_window(&Bytes::new(), EventTime::from_millis(5));
+    view.append(&cell(b"a", None), Bytes::from_static(b"kept")).unwrap();
+    let (delta, _) = view.finish();
+    store.apply(delta, LedgerSeq(0));
+    let bound = |watermark| DueBound { watermark, now: ProcessingTime(0), count_max: 100 };
+    let collect = |watermark| {
+        let mut view = store.view(&draft(&[b"a"]));
+        assert!(!view.collect_expired(&bound(watermark)).unwrap());
+        view.finish()
+    };
+    let (delta, summaries) = collect(EventTime::from_millis(6));
+    assert_eq!(summaries[0].1, GroupSummary::default());
+    store.discard(delta);
+    assert_eq!(store.size(), StateSize { cells: 1, timers: 0, bytes: 4 });
+    // Nor at the end of the input: the job ends with all that it keeps.
+    for watermark in [EventTime::from_millis(5), EventTime::MAX] {
+        let (delta, summaries) = collect(watermark);
+        assert_eq!(summaries[0].1.bytes, 4);
+        store.apply(delta, LedgerSeq(1));
+        assert_eq!(store.size().cells, 1);
+    }
 }

@@ -78,6 +78,9 @@ pub struct Timer {
     pub window: Bytes,
     /// Which clock.
     pub domain: TimerDomain,
+    /// Of a timer of the clock: behind this instant of event time it is due whatever the clock says, because its window
+    /// has expired and is collected then; see [`DueBound::is_expired`].
+    pub expires: Option<EventTime>,
     /// The timestamp of what it will emit: a hold.
     pub hold: EventTime,
     /// The pane as it stands on the wire.
@@ -103,6 +106,12 @@ impl DueBound {
             TimerDomain::EventTime => self.watermark == EventTime::MAX || fire_at < self.watermark.millis(),
             TimerDomain::ProcessingTime => fire_at <= self.now.0,
         }
+    }
+
+    /// Whether what is collected behind this instant may be collected. At the end of the input nothing is: the job
+    /// ends with all that it keeps.
+    pub fn is_expired(&self, behind: EventTime) -> bool {
+        behind < self.watermark && self.watermark != EventTime::MAX
     }
 }
 
@@ -176,11 +185,23 @@ pub trait StateView: Send + fmt::Debug {
     /// See [`StateError`].
     fn set_timer(&mut self, timer: Timer) -> Result<(), StateError>;
 
-    /// Takes the timers of the bundle's lanes that are due, by key, fire time, family and tag.
+    /// Takes the timers of the bundle's lanes that are due and were not set by this bundle: by key, then those of the clock
+    /// before those of event time, by fire time, family and tag. What more there are than the bound takes at once comes
+    /// with the next call, and for each key in the same order. Costs in proportion to what is due.
     ///
     /// # Errors
     /// See [`StateError`].
     fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError>;
+
+    /// Says that what this bundle writes in a window from now on is collected once the watermark is behind `at`.
+    fn expire_window(&mut self, window: &Bytes, at: EventTime);
+
+    /// Collects the state of windows that have expired and have no timers that are due: these fire first. Tells whether any
+    /// timer is due.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    fn collect_expired(&mut self, bound: &DueBound) -> Result<bool, StateError>;
 
     /// Ends the bundle's writing: keeps the writes for [`StateStore::apply`], and summarises each touched group.
     fn finish(self: Box<Self>) -> (DeltaId, Vec<(KeyGroup, GroupSummary)>);

@@ -34,11 +34,14 @@ pub struct GroupSummary {
     pub next_processing: Option<ProcessingTime>,
     /// The least timestamp that anything buffered or any timer may still emit.
     pub min_hold: Option<EventTime>,
+    /// The earliest instant of event time behind which a window expires: timers of the clock fire, and its state is
+    /// collected. Holds nothing.
+    pub next_expiry: Option<EventTime>,
     /// How large it is.
     pub bytes: u64,
 }
 
-/// Elements that a grouping has dropped, as Beam says it must.
+/// Elements that a grouping, or a stage that keeps state of windows, has dropped, as Beam says it must.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropCounts {
     /// Behind the expiry of their window.

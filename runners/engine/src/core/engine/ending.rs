@@ -95,7 +95,7 @@ impl Engine {
             waits.push(Wait::Clock { residuals });
         }
         if let Some(of_state) = state.waits() {
-            let GroupSummary { next_event, next_processing, min_hold, bytes: _ } = of_state;
+            let GroupSummary { next_event, next_processing, min_hold, next_expiry: _, bytes: _ } = of_state;
             waits.push(Wait::State { hold: min_hold, next_event, next_processing });
         }
         if spec.kind == StageKind::TestStream {

@@ -231,16 +231,17 @@ impl StageState {
         takes
     }
 
-    /// Key groups whose timers are due and that no bundle owns. At the end of the input every event timer is due; those
-    /// of the clock hold the job until it has come that far.
+    /// Key groups whose timers are due, or where a window has expired, and that no bundle owns. At the end of the input
+    /// every event timer is due; those of the clock hold the job until it has come that far, and nothing is collected.
     pub(crate) fn due_lanes(&self, now: ProcessingTime) -> impl Iterator<Item = Lane> {
         let at = self.input.at();
         self.summaries.iter().filter_map(move |(group, summary)| {
             let bound = DueBound { watermark: at, now, count_max: usize::MAX };
             let event = summary.next_event.is_some_and(|at| bound.is_due(TimerDomain::EventTime, at.millis()));
             let processing = summary.next_processing.is_some_and(|at| bound.is_due(TimerDomain::ProcessingTime, at.0));
+            let expired = summary.next_expiry.is_some_and(|at| bound.is_expired(at));
             let lane = Lane::Group(*group);
-            ((event || processing) && !self.locked.contains(&lane)).then_some(lane)
+            ((event || processing || expired) && !self.locked.contains(&lane)).then_some(lane)
         })
     }
 
@@ -260,6 +261,7 @@ impl StageState {
             next_event: [a.next_event, b.next_event].into_iter().flatten().min(),
             next_processing: [a.next_processing, b.next_processing].into_iter().flatten().min(),
             min_hold: [a.min_hold, b.min_hold].into_iter().flatten().min(),
+            next_expiry: [a.next_expiry, b.next_expiry].into_iter().flatten().min(),
             bytes: a.bytes + b.bytes,
         };
         let all = self.summaries.values().fold(GroupSummary::default(), |all, summary| of(&all, summary));

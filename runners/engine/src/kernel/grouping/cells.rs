@@ -180,6 +180,7 @@ impl<'a> Cells<'a> {
             tag: Bytes::new(),
             window: window.clone(),
             domain,
+            expires: None,
             hold,
             pane: Bytes::new(),
         };
