@@ -18,6 +18,7 @@ mod options;
 mod pins;
 pub mod profile;
 mod registry;
+mod window_lifetime;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
 pub use backend::{Backend, BackendError, Job};
@@ -28,3 +29,4 @@ pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
 pub use pins::Pins;
 pub use registry::{AUTO, Registry, UnknownRunner};
+pub use window_lifetime::{Admission, WindowLifetime};

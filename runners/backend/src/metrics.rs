@@ -16,7 +16,7 @@ mod drops;
 mod histogram;
 mod merge;
 
-pub(crate) use drops::of_drops;
+pub use drops::of_drops;
 pub use merge::MetricMergeError;
 
 /// Merged metrics.

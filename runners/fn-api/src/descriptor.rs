@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use prost::Message;
-use purlin_backend::{Importance, JobMessage, Reporter};
+use purlin_backend::{Importance, JobMessage, Reporter, WindowLifetime};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
 use purlin_engine::store::Timer;
 use purlin_model::coder::Coder;
+use purlin_model::time::Millis;
 use purlin_model::window::WindowCoder;
 use purlin_plan::StageGraph;
 use purlin_proto::convert::coder::from_components;
@@ -64,6 +65,8 @@ pub(crate) struct StageDescriptor {
     pub(crate) sinks: BTreeMap<String, OutputId>,
     /// What its transforms' timers are; `None` if they have none.
     pub(crate) timers: Option<StageTimers>,
+    /// How long the windows of its input live.
+    pub(crate) lifetime: WindowLifetime,
     changed_timer_told: AtomicBool,
     looping_timer_told: AtomicBool,
     /// Whether a script moves the job's clock, so that it stands still while a bundle runs.
@@ -113,7 +116,8 @@ impl StageDescriptor {
             of_transform.insert(side.local_name.as_str().to_owned(), (side.side, windows));
         }
         let residual_tags = residual_tags(&proto, &source_output, &outputs);
-        let timers = StageTimers::new(plan, stage, &proto);
+        let lifetime = lifetime(plan, stage);
+        let timers = StageTimers::new(plan, stage, &proto, lifetime);
         let changed_timer_told = AtomicBool::new(false);
         let map_values = map_values(&proto);
         let cache_tokens = of.sides.iter().map(|side| CacheToken {
@@ -133,6 +137,7 @@ impl StageDescriptor {
             source,
             sinks,
             timers,
+            lifetime,
             changed_timer_told,
             looping_timer_told: AtomicBool::new(false),
             clock_stands: plan.graph.scripted().is_some(),
@@ -232,6 +237,19 @@ fn map_values(proto: &fnpb::ProcessBundleDescriptor) -> BTreeMap<String, BTreeMa
     let coders = from_components(&proto.coders, &Path::root("coders"), &mut WireProblems::new());
     let coder = |(state, id): (String, String)| Some((state, coders.get(id.as_str())?.clone()));
     found.into_iter().map(|(id, maps)| (id, maps.into_iter().filter_map(coder).collect())).collect()
+}
+
+/// How long the windows of a stage's input live.
+fn lifetime(plan: &StageGraph, stage: StageId) -> WindowLifetime {
+    let upstream = plan.graph.stage(stage).upstream.first().map(|output| plan.graph.output(*output));
+    let strategy = plan.stages.get(stage.index()).and_then(|stage| stage.input.as_ref()).and_then(|input| {
+        let input = plan.components.pcollections.get(input.as_str())?;
+        plan.components.windowing_strategies.get(&input.windowing_strategy_id)
+    });
+    WindowLifetime {
+        windows: upstream.map_or(WindowCoder::Global, |output| output.windows),
+        allowed_lateness: Millis(strategy.map_or(0, |strategy| strategy.allowed_lateness.max(0))),
+    }
 }
 
 fn residual_tags(

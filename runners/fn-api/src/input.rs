@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use purlin_backend::Admission;
 use purlin_backend::profile::Work;
 use purlin_engine::core::event::Failure;
 use purlin_engine::data::ElementView;
 use purlin_model::coder::Context;
-use purlin_model::element::Header;
+use purlin_model::element::{Header, HeaderError};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::elements::{Data, Timers};
 
@@ -85,22 +86,34 @@ struct Feeder<'a> {
 impl Feeder<'_> {
     fn feed(mut self, element_bytes_max: usize) -> Result<(), Stop> {
         let Some(mut input) = self.run.take_input() else { return Ok(()) };
+        if self.run.collect_expired().map_err(Stop::Failed)? {
+            return Ok(());
+        }
         if self.embedded.is_none() {
             self.begin(None)?;
         }
         let mut position = 0;
         let mut expirations =
             self.run.stage.timers.as_ref().filter(|timers| timers.hears_of_expiration()).map(Expirations::new);
+        let (stage, watermark) = (self.run.stage.clone(), self.run.watermark);
+        let expires = stage.stateful && stage.lifetime.expire();
+        let mut admission = expires.then(|| Admission::new(stage.lifetime, watermark));
         'input: loop {
             let began = Instant::now();
             let Some(batch) = input.next() else { break };
             self.read += began.elapsed();
             let (batch, slice) = batch.map_err(|error| Stop::Failed(Failure::Garbage(error.to_string())))?;
-            for element in batch.iter(slice.first as usize, slice.last as usize) {
+            for mut element in batch.iter(slice.first as usize, slice.last as usize) {
                 if position >= self.run.input_end() {
                     break 'input;
                 }
                 position += 1;
+                if let Some(admission) = &mut admission {
+                    let expire = |window, behind| self.run.expire_window(&window, behind);
+                    let admitted = admission.admit(element.header, expire);
+                    let Some(header) = admitted.map_err(|error| self.unreadable(&error))? else { continue };
+                    element.header = header;
+                }
                 let bytes = element.header.len() + element.value.len();
                 if bytes > element_bytes_max {
                     return Err(Stop::Failed(self.too_large(bytes, element_bytes_max)));
@@ -116,6 +129,7 @@ impl Feeder<'_> {
                 self.buffer.extend_from_slice(element.value);
             }
         }
+        self.run.dropped_late(admission.map_or(0, |admission| admission.dropped()));
         self.fire()?;
         self.finish()
     }
@@ -217,6 +231,13 @@ impl Feeder<'_> {
         self.mark = Instant::now();
         self.run.meter.blocked(self.mark - ready);
         sent
+    }
+
+    fn unreadable(&self, error: &HeaderError) -> Stop {
+        let stage = &self.run.stage.name;
+        Stop::Failed(Failure::Garbage(format!(
+            "the windows of an element in the input of `{stage}` cannot be read: {error}"
+        )))
     }
 
     fn too_large(&self, bytes: usize, bytes_max: usize) -> Failure {

@@ -32,6 +32,7 @@ mod logging;
 mod metadata;
 mod monitoring;
 mod more_workers;
+mod open_bundle;
 mod patience;
 mod pool;
 mod process_bundle;

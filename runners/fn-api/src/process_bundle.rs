@@ -10,21 +10,20 @@
 //! every split: these come over streams that know nothing of each other. Exactly one event comes out of it, because
 //! whoever takes `open` out of its place sends that event, and nobody else can.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use purlin_backend::metrics::of_drops;
 use purlin_backend::profile::{BundleMeter, Work};
 use purlin_backend::{BatchReader, BundleIo, GroupStore, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
-use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::lane::Lane;
-use purlin_engine::core::stage::OutputId;
-use purlin_engine::data::{LaneWriter, WriteError};
-use purlin_engine::store::{DueBound, SideStore, StateView, Timer, TimerDomain};
+use purlin_engine::store::{DueBound, SideStore, StateError, StateView, Timer, TimerDomain};
 use purlin_model::ids::WorkerId;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
@@ -37,14 +36,12 @@ use crate::descriptor::StageDescriptor;
 use crate::ids::InstructionId;
 use crate::lane_owners::TokenNumber;
 use crate::lock::lock;
+use crate::open_bundle::{Open, Terminator};
 use crate::pool::Pool;
 use crate::residual;
 use crate::split::InputLedger;
 use crate::timers::{Setting, TimerName};
 use crate::worker::Worker;
-
-/// An element may stand in several messages, up to this size.
-const CARRY_BYTES_MAX: usize = 1 << 30;
 
 /// Why elements or timers are refused after the message that said it was the last.
 const AFTER_THE_END: &str = "which had said before that nothing more would come (`is_last`); end each stream once";
@@ -67,7 +64,9 @@ pub(crate) struct BundleRun {
     pub(crate) reporter: Reporter,
     pub(crate) meter: Arc<BundleMeter>,
     began: ProcessingTime,
-    watermark: EventTime,
+    pub(crate) watermark: EventTime,
+    /// Elements that came behind the expiry of their window.
+    late: AtomicU64,
     /// In a draining job, the timers that have fired; `None` in any other, and as long as its input goes on.
     fired: Option<Mutex<HashSet<TimerName>>>,
     started: Instant,
@@ -81,28 +80,6 @@ pub(crate) struct BundleRun {
     open: Mutex<Option<Open>>,
     /// Told of each message about the bundle, and of its end.
     heard: Arc<Notify>,
-}
-
-/// What a bundle has gathered so far.
-#[derive(Debug)]
-pub(crate) struct Open {
-    pub(crate) out: LaneWriter,
-    /// The beginning of an element whose end has not arrived.
-    carry: BTreeMap<OutputId, Carry>,
-    awaited: BTreeSet<Terminator>,
-    response: Option<fnpb::ProcessBundleResponse>,
-    pub(crate) input: InputLedger,
-    /// How many splits have been asked for and not been answered.
-    pub(crate) splits_awaited: u32,
-    /// Whether metrics have been asked for and not been told.
-    pub(crate) progress_awaited: bool,
-}
-
-/// What tells that a worker has sent everything.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Terminator {
-    Sink(String),
-    Timers(String, String),
 }
 
 impl BundleRun {
@@ -119,15 +96,7 @@ impl BundleRun {
             .timer_families()
             .map(|(transform, family)| Terminator::Timers(transform.to_owned(), family.to_owned()))
             .collect::<Vec<_>>();
-        let open = Open {
-            out: io.out,
-            carry: BTreeMap::new(),
-            awaited: sinks.chain(timers).collect(),
-            response: None,
-            splits_awaited: 0,
-            progress_awaited: false,
-            input: InputLedger::new(draft.input),
-        };
+        let open = Open::new(io.out, sinks.chain(timers).collect(), InputLedger::new(draft.input));
         Arc::new(Self {
             instruction,
             bundle: draft.id,
@@ -140,6 +109,7 @@ impl BundleRun {
             meter: io.meter,
             began: draft.now,
             watermark: draft.watermark,
+            late: AtomicU64::new(0),
             fired: (draft.draining && draft.watermark == EventTime::MAX).then(Mutex::default),
             started: Instant::now(),
             pool: Arc::downgrade(pool),
@@ -370,11 +340,7 @@ impl BundleRun {
 
     /// Takes the timers that are due, some at a time; empty when there are no more.
     pub(crate) fn take_due(&self, count_max: usize) -> Result<Vec<Timer>, Failure> {
-        let bound = DueBound { watermark: self.watermark, now: self.began, count_max };
-        let due = match &mut *lock(&self.state) {
-            Some(state) => state.take_due(&bound).map_err(|error| Failure::Garbage(error.to_string()))?,
-            None => Vec::new(),
-        };
+        let due = self.with_state(|state| state.take_due(&self.due_bound(count_max)))?;
         if let Some(fired) = &self.fired {
             lock(fired).extend(due.iter().map(TimerName::of));
         }
@@ -389,9 +355,50 @@ impl BundleRun {
 
     /// Sets a timer of the runner's own.
     pub(crate) fn set_own_timer(&self, timer: Timer) -> Result<(), Failure> {
+        self.with_state(|state| state.set_timer(timer))
+    }
+
+    /// Says that what is written in a window is collected behind this instant.
+    pub(crate) fn expire_window(&self, window: &Bytes, at: EventTime) {
+        if let Some(state) = &mut *lock(&self.state) {
+            state.expire_window(window, at);
+        }
+    }
+
+    /// Collects the state of windows that are gone, and ends the bundle if that is all there is to do: it has no elements, no
+    /// timers are due, and no worker hears of it. Tells whether it has ended.
+    pub(crate) fn collect_expired(&self) -> Result<bool, Failure> {
+        if !self.stage.stateful || !self.stage.lifetime.expire() || self.input_end() > 0 {
+            return Ok(false);
+        }
+        if self.with_state(|state| state.collect_expired(&self.due_bound(usize::MAX)))? {
+            return Ok(false);
+        }
+        let open = lock(&self.open).take();
+        if let Some(mut open) = open {
+            open.response = Some(fnpb::ProcessBundleResponse::default());
+            self.finish(open);
+        }
+        Ok(true)
+    }
+
+    /// So many elements came behind the expiry of their window, and were dropped.
+    pub(crate) fn dropped_late(&self, count: u64) {
+        self.late.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn due_bound(&self, count_max: usize) -> DueBound {
+        DueBound { watermark: self.watermark, now: self.began, count_max }
+    }
+
+    /// Does something with the bundle's state; nothing if it has ended.
+    fn with_state<T: Default>(
+        &self,
+        act: impl FnOnce(&mut dyn StateView) -> Result<T, StateError>,
+    ) -> Result<T, Failure> {
         match &mut *lock(&self.state) {
-            Some(state) => state.set_timer(timer).map_err(|error| Failure::Garbage(error.to_string())),
-            None => Ok(()),
+            Some(state) => act(&mut **state).map_err(|error| Failure::Garbage(error.to_string())),
+            None => Ok(T::default()),
         }
     }
 
@@ -407,7 +414,11 @@ impl BundleRun {
             // Metrics count when their bundle does, so what their short ids mean must be known by then.
             let metrics = match self.worker() {
                 Some(worker) => {
-                    worker.short_ids.delta(&worker.job.job.plan, &response.monitoring_infos, &response.monitoring_data)
+                    let plan = &worker.job.job.plan;
+                    let told = worker.short_ids.delta(plan, &response.monitoring_infos, &response.monitoring_data);
+                    let dropped = DropCounts { late: self.late.load(Ordering::Relaxed), closed: 0 };
+                    let of_drops = of_drops(&plan.graph.stage(self.stage.stage).transform, dropped);
+                    told.map(|told| told.into_iter().chain(of_drops).collect())
                 }
                 None => Ok(Vec::new()),
             };
@@ -501,65 +512,6 @@ impl BundleRun {
             worker.release(&self.instruction);
         }
         self.reporter.event(event);
-    }
-}
-
-impl Open {
-    /// What has not come yet, in words.
-    fn missing(&self) -> String {
-        let ends = self.awaited.iter().map(|terminator| match terminator {
-            Terminator::Sink(sink) => format!("the end of output `{sink}`"),
-            Terminator::Timers(transform, family) => format!("the end of timers `{family}` of `{transform}`"),
-        });
-        let splits = (self.splits_awaited > 0).then(|| "the answer to a split".to_owned());
-        let missing: Vec<_> = ends.chain(splits).collect();
-        if missing.is_empty() { "what its metrics mean".to_owned() } else { missing.join(", ") }
-    }
-
-    /// Whether more may still come from there; from now on nothing may if this `is_last`.
-    fn is_awaited(&mut self, terminator: &Terminator, is_last: bool) -> bool {
-        if is_last { self.awaited.remove(terminator) } else { self.awaited.contains(terminator) }
-    }
-
-    fn write(&mut self, output: OutputId, bytes: &[u8]) -> Result<(), WriteError> {
-        let carry = self.carry.entry(output).or_default();
-        if carry.bytes.is_empty() {
-            let taken = self.out.write_prefix(output, bytes)?;
-            carry.keep(&bytes[taken..]);
-            return Ok(());
-        }
-        carry.bytes.extend_from_slice(bytes);
-        if carry.bytes.len() < carry.read_again_at {
-            return Ok(());
-        }
-        let taken = self.out.write_prefix(output, &carry.bytes)?;
-        carry.bytes.drain(..taken);
-        carry.read_again_at = carry.bytes.len().saturating_mul(2);
-        if carry.bytes.len() > CARRY_BYTES_MAX { self.finish_output(output) } else { Ok(()) }
-    }
-
-    /// Nothing more comes for an output, so that no element may be without its end.
-    fn finish_output(&mut self, output: OutputId) -> Result<(), WriteError> {
-        match self.carry.remove(&output) {
-            Some(rest) if !rest.bytes.is_empty() => self.out.write_frame(output, &rest.bytes),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-/// Bytes of an element that come in several messages.
-#[derive(Debug, Default)]
-struct Carry {
-    bytes: Vec<u8>,
-    /// They are looked at again when there are this many: twice as many as the last time, so that an element that comes
-    /// byte by byte costs no more than a few looks at each byte.
-    read_again_at: usize,
-}
-
-impl Carry {
-    fn keep(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.read_again_at = bytes.len().saturating_mul(2);
     }
 }
 

@@ -15,7 +15,8 @@ use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::process_bundle_split_request::DesiredSplit;
 use thiserror::Error;
 
-use crate::process_bundle::{BundleRun, Open};
+use crate::open_bundle::Open;
+use crate::process_bundle::BundleRun;
 use crate::residual;
 
 /// A split that cannot be.

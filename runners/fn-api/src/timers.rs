@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
+use purlin_backend::WindowLifetime;
 use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Timer, TimerDomain};
 use purlin_model::coder::varint::{read_varint, write_length};
 use purlin_model::coder::{Coder, Context};
 use purlin_model::element::{decode_window, encode_window};
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::{EventTime, Millis};
+use purlin_model::time::EventTime;
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_plan::StageGraph;
 use purlin_proto::fn_execution::v1 as fnpb;
@@ -36,8 +37,7 @@ pub(crate) struct StageTimers {
     families: BTreeMap<(String, String), Family>,
     /// How keys stand in the stage's input, and in timers.
     key: Arc<Coder>,
-    windows: WindowCoder,
-    allowed_lateness: Millis,
+    lifetime: WindowLifetime,
 }
 
 #[derive(Debug)]
@@ -89,7 +89,12 @@ pub(crate) enum Setting {
 
 impl StageTimers {
     /// `None` if the stage has no timers.
-    pub(crate) fn new(plan: &StageGraph, stage: StageId, proto: &fnpb::ProcessBundleDescriptor) -> Option<Self> {
+    pub(crate) fn new(
+        plan: &StageGraph,
+        stage: StageId,
+        proto: &fnpb::ProcessBundleDescriptor,
+        lifetime: WindowLifetime,
+    ) -> Option<Self> {
         // Without an address for timers a worker neither sends nor expects any.
         proto.timer_api_service_descriptor.as_ref()?;
         let mut families = BTreeMap::new();
@@ -111,16 +116,11 @@ impl StageTimers {
             Coder::Kv(key, _) => Some(key.clone()),
             _ => None,
         });
-        let strategy = plan.stages[stage.index()].input.as_ref().and_then(|input| {
-            let input = plan.components.pcollections.get(input.as_str())?;
-            plan.components.windowing_strategies.get(&input.windowing_strategy_id)
-        });
         Some(Self {
             families,
             // A stage that nothing flows into has no keys, and so no timers that are ever set.
             key: key.unwrap_or_else(|| Arc::new(Coder::Bytes)),
-            windows: upstream.map_or(WindowCoder::Global, |output| output.windows),
-            allowed_lateness: Millis(strategy.map_or(0, |strategy| strategy.allowed_lateness.max(0))),
+            lifetime,
         })
         .filter(|timers| !timers.families.is_empty())
     }
@@ -135,41 +135,31 @@ impl StageTimers {
         self.families.values().any(|family| family.on_expiration)
     }
 
-    /// The instant behind which a window is gone.
-    fn expiry(&self, window: &BoundedWindow) -> EventTime {
-        match window {
-            BoundedWindow::Global => EventTime::MAX,
-            BoundedWindow::Interval { .. } | BoundedWindow::Custom { .. } => {
-                window.max_timestamp() + self.allowed_lateness
-            }
-        }
-    }
-
-    /// The last instant at which a timer of a window may fire. Python means the instant behind a window's last by its
-    /// end, and sets timers for it that are to fire with the window; its own `GroupIntoBatches` does.
-    fn last_firing(&self, window: &BoundedWindow) -> EventTime {
-        self.expiry(window) + Millis(1)
-    }
-
     /// What becomes of a timer, by the rules of its time domain.
     fn settle(&self, timer: Timer, window: &BoundedWindow, watermark: EventTime) -> Setting {
         let Some(fire) = timer.fire_at else { return Setting::Set(timer) };
-        // It is set as the last things of its window happen, and would go on for ever if it sets itself again.
-        let never = timer.domain == TimerDomain::EventTime
-            && fire > self.last_firing(window).millis()
-            && watermark > self.expiry(window);
+        let last = self.lifetime.last_firing(window);
+        // It is set as the last things of its window happen, and would go on for ever if it sets itself again. At the end of
+        // the input nothing is collected any more, so that timers of the clock can be waited for.
+        let never = watermark > self.lifetime.expiry(window)
+            && match timer.domain {
+                TimerDomain::EventTime => fire > last.millis(),
+                TimerDomain::ProcessingTime => watermark != EventTime::MAX,
+            };
         if never {
             return Setting::Dropped(Timer { fire_at: None, ..timer });
         }
         match timer.domain {
-            TimerDomain::ProcessingTime => Setting::Set(timer),
+            TimerDomain::ProcessingTime => {
+                let expires = (*window != BoundedWindow::Global).then_some(last);
+                Setting::Set(Timer { expires, ..timer })
+            }
             TimerDomain::EventTime => {
                 // What it emits belongs to its window, so that it holds back those who wait for the window's end.
                 let hold =
                     if timer.hold.millis() == fire { timer.hold.min(window.max_timestamp()) } else { timer.hold };
-                let last = self.last_firing(window).millis();
-                if fire > last {
-                    Setting::Early(Timer { fire_at: Some(last), hold, ..timer })
+                if fire > last.millis() {
+                    Setting::Early(Timer { fire_at: Some(last.millis()), hold, ..timer })
                 } else {
                     Setting::Set(Timer { hold, ..timer })
                 }
@@ -214,10 +204,10 @@ impl StageTimers {
         let mut windows = Vec::new();
         for _ in 0..count {
             let from = *rest;
-            let window = decode_window(rest, self.windows).map_err(|_| TimerFault::Malformed("window"))?;
+            let window = decode_window(rest, self.lifetime.windows).map_err(|_| TimerFault::Malformed("window"))?;
             windows.push((window, Bytes::copy_from_slice(&from[..from.len() - rest.len()])));
             // A window of the global coder has no bytes, so that a count alone could go on for ever.
-            if windows.len() > 1 && self.windows == WindowCoder::Global {
+            if windows.len() > 1 && self.lifetime.windows == WindowCoder::Global {
                 return Err(TimerFault::Malformed("count of windows"));
             }
         }
@@ -293,7 +283,7 @@ impl StageTimers {
                 PaneInfo::NO_FIRING.encode(&mut pane);
                 Timer {
                     key: key.clone(),
-                    fire_at: Some((window.max_timestamp() + self.allowed_lateness).millis()),
+                    fire_at: Some((window.max_timestamp() + self.lifetime.allowed_lateness).millis()),
                     transform: family.transform.clone(),
                     family: family.name.clone(),
                     tag: Bytes::from_static(NO_TAG),
@@ -314,7 +304,7 @@ impl StageTimers {
 
     /// How windows stand in the stage's input.
     pub(crate) fn window_coder(&self) -> WindowCoder {
-        self.windows
+        self.lifetime.windows
     }
 }
 
@@ -353,6 +343,7 @@ fn write_one(timer: &Timer, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use purlin_model::time::Millis;
 
     /// protocol: key "k", tag "tag", the global window, fire 1000, hold 2000, no firing.
     const SET: &[u8] = &[
@@ -373,8 +364,7 @@ mod tests {
                 family("end", TimerDomain::EventTime, true),
             ]),
             key: Arc::new(Coder::Bytes),
-            windows,
-            allowed_lateness: Millis(5),
+            lifetime: WindowLifetime { windows, allowed_lateness: Millis(5) },
         }
     }
 
@@ -395,6 +385,12 @@ mod tests {
         let [Setting::Set(set), Setting::Set(clear)] = &settings[..] else { panic!("{settings:?}") };
         assert_eq!((set.fire_at, set.hold, &set.tag[..]), (Some(1000), EventTime::from_millis(2000), &b"tag"[..]));
         assert_eq!((clear.fire_at, &clear.key[..]), (None, &b"\x01k"[..]));
+        // The clock goes on when the input has ended, and the global window with it.
+        for watermark in [EventTime::MIN, EventTime::MAX] {
+            let settings = timers.read(&message("clock", SET), watermark).unwrap();
+            let [Setting::Set(clock)] = &settings[..] else { panic!("{settings:?}") };
+            assert_eq!((clock.fire_at, clock.expires), (Some(1000), None));
+        }
         let [fired] = &timers.write("i", std::slice::from_ref(set))[..] else { panic!("one family, one message") };
         assert_eq!((&fired.timers[..], fired.timer_family_id.as_str()), (SET, "event"));
     }
@@ -425,6 +421,9 @@ mod tests {
         let check = |family: &str, fire, watermark, expected: &str| {
             let settings = timers.read(&message(family, &set(fire)), watermark).unwrap();
             let told = match &settings[..] {
+                [Setting::Set(timer @ Timer { expires: Some(expires), .. })] => {
+                    format!("at {:?} or behind {} holds {}", timer.fire_at, expires.millis(), timer.hold.millis())
+                }
                 [Setting::Set(timer)] => format!("at {:?} holds {}", timer.fire_at, timer.hold.millis()),
                 [Setting::Early(timer)] => format!("early, at {:?} holds {}", timer.fire_at, timer.hold.millis()),
                 [Setting::Dropped(timer)] => format!("dropped, {:?}", timer.fire_at),
@@ -439,9 +438,10 @@ mod tests {
         check("event", 15, EventTime::MAX, "at Some(15) holds 9");
         check("event", 16, EventTime::MIN, "early, at Some(15) holds 9");
         check("event", 16, EventTime::MAX, "dropped, None");
-        check("clock", 1_000_000, EventTime::MIN, "at Some(1000000) holds 1000000");
-        // The clock goes on when the input has ended.
-        check("clock", 1_000_000, EventTime::MAX, "at Some(1000000) holds 1000000");
+        // The clock is not waited for when the window is gone; it goes on when the input has ended.
+        check("clock", 1_000_000, EventTime::from_millis(14), "at Some(1000000) or behind 15 holds 1000000");
+        check("clock", 1_000_000, EventTime::from_millis(15), "dropped, None");
+        check("clock", 1_000_000, EventTime::MAX, "at Some(1000000) or behind 15 holds 1000000");
     }
 
     #[test]

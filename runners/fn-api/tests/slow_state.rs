@@ -5,10 +5,14 @@
 mod support;
 
 use bytes::Bytes;
+use purlin_engine::core::bundle::GroupSummary;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::data::{BatchSlice, ElementBatchBuilder};
 use purlin_engine::store::{BatchPlace, BatchStore, SideStore};
+use purlin_model::element::{Header, encode_window};
+use purlin_model::pane::PaneInfo;
 use purlin_model::time::EventTime;
+use purlin_model::window::BoundedWindow;
 use purlin_proto::fn_execution::v1::OrderedListRange;
 use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
 use purlin_proto::fn_execution::v1::state_key::{
@@ -17,7 +21,7 @@ use purlin_proto::fn_execution::v1::state_key::{
 };
 use support::harness::{DataStream, Harness, StateStream, append, clear, get};
 use support::job::{Job, header, kv};
-use support::plan::{external, sink};
+use support::plan::{ALLOWED_LATENESS, external, sink};
 use support::server::Server;
 use support::worker_pool::WorkerPool;
 
@@ -222,6 +226,77 @@ async fn state_is_seen_at_once_and_kept_by_commit() {
     scene.ask(entries(), clear()).await.unwrap();
     assert_eq!(scene.value(entry("n")).await, b"");
     scene.job.end(&scene.server).await;
+}
+
+/// The state of a window is there as long as its elements may come. Behind that they do not reach the worker, but are counted;
+/// and what it has left behind is collected without a word to it.
+#[tokio::test]
+async fn state_goes_with_its_window() {
+    let server = Server::start().await;
+    let mut pool = WorkerPool::start().await;
+    let mut job = Job::open_in_windows(&server, external(&pool.endpoint));
+    let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
+    assert_eq!(job.slots().await, 1);
+    let window = BoundedWindow::Interval { start: EventTime::from_millis(0), end: EventTime::from_millis(10) };
+    let next = BoundedWindow::Interval { start: EventTime::from_millis(10), end: EventTime::from_millis(20) };
+    let header = |windows: &[&BoundedWindow]| {
+        let windows = windows.iter().map(|window| (*window).clone()).collect();
+        let mut header = Vec::new();
+        Header { timestamp: EventTime::from_millis(7), windows, pane: PaneInfo::NO_FIRING }.encode(&mut header);
+        header
+    };
+    let expiry = window.max_timestamp() + ALLOWED_LATENESS;
+    let sinks = [sink(job.plan.main), sink(job.plan.other)];
+    let seq = purlin_engine::core::action::LedgerSeq(0);
+    // At its expiry an element may come, and keeps something.
+    job.watermark = expiry;
+    job.start_under(&header(&[&window]), &[kv("a", "1")]);
+    let (instruction, _) = worker.bundle().await;
+    let (mut data, mut state) = (worker.open_data().await, worker.open_state().await);
+    let input = [&header(&[&window])[..], &kv("a", "1")].concat();
+    assert_eq!(data.input(&instruction).await, input);
+    let mut encoded = Vec::new();
+    encode_window(&window, &mut encoded);
+    let Type::BagUserState(kept) = bag("kept") else { panic!("a bag is a bag") };
+    let kept = Type::BagUserState(BagUserState { window: encoded.into(), ..kept });
+    state.ask(&instruction, kept, append(b"seen")).await.unwrap();
+    data.end(&instruction, &sinks);
+    worker.done(&instruction);
+    let result = job.finished().await;
+    purlin_engine::store::StateStore::apply(&*job.state, result.delta.unwrap(), seq);
+    let expiries = |summaries: &[(_, GroupSummary)]| summaries.iter().filter_map(|it| it.1.next_expiry).min();
+    assert_eq!(expiries(&result.summaries), Some(EventTime::from_millis(expiry.millis() + 1)));
+    assert_eq!(job.state.size().bytes, 4);
+    // Behind it elements are in the other windows that they came in, and in no window, for the worker.
+    job.watermark = EventTime::from_millis(expiry.millis() + 2);
+    job.start_under(&header(&[&window, &next]), &[kv("a", "2")]);
+    let instruction = worker.process_bundle().await.0;
+    let input = [&header(&[&next])[..], &kv("a", "2")].concat();
+    assert_eq!(data.input(&instruction).await, input);
+    data.end(&instruction, &sinks);
+    worker.done(&instruction);
+    let result = job.finished().await;
+    purlin_engine::store::StateStore::apply(&*job.state, result.delta.unwrap(), seq);
+    let metrics = job.metrics.values().flatten();
+    let dropped: Vec<_> = metrics
+        .filter(|(key, _)| key.labels.values().any(|label| &**label == "droppedDueToLateness"))
+        .map(|(_, count)| count.to_vec())
+        .collect();
+    assert_eq!(dropped, [[1]]);
+    // What is left behind goes in a bundle without elements, of which no worker hears.
+    assert_eq!(job.state.size().bytes, 4);
+    job.start_under(&[], &[]);
+    let result = job.finished().await;
+    purlin_engine::store::StateStore::apply(&*job.state, result.delta.unwrap(), seq);
+    assert_eq!(expiries(&result.summaries), None);
+    assert_eq!(job.state.size(), purlin_store::StateSize::default());
+    job.start_under(&header(&[&next]), &[kv("a", "3")]);
+    let instruction = worker.process_bundle().await.0;
+    assert_eq!(data.input(&instruction).await, [&header(&[&next])[..], &kv("a", "3")].concat());
+    data.end(&instruction, &sinks);
+    worker.done(&instruction);
+    job.finished().await;
+    job.end(&server).await;
 }
 
 #[tokio::test]

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use purlin_backend::{BatchReader, GroupStore};
+use purlin_backend::{Admission, BatchReader, GroupStore, WindowLifetime};
 use purlin_engine::core::event::Residual;
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
 use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupPage, GroupReader, LaneWriter, WriteError};
-use purlin_engine::store::{SideStore, StateView, StoreError};
-use purlin_model::time::ProcessingTime;
+use purlin_engine::store::{DueBound, SideStore, StateError, StateView, StoreError, Timer};
+use purlin_model::element::HeaderError;
+use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::window::BoundedWindow;
 use thiserror::Error;
 
 use crate::codec::Codec;
@@ -52,6 +54,12 @@ pub enum NativeError {
     /// The values of a group cannot be read.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// State cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// An element's windows cannot be read.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
 }
 
 /// One bundle, as its stage sees it.
@@ -59,6 +67,9 @@ pub enum NativeError {
 pub struct NativeBundle<'a> {
     pub(crate) stage: StageId,
     pub(crate) now: ProcessingTime,
+    pub(crate) watermark: EventTime,
+    /// What lets elements into their windows, once one has been asked for.
+    pub(crate) admission: Option<Admission>,
     pub(crate) input: BatchReader,
     pub(crate) outputs: &'a [OutputId],
     pub(crate) groups: &'a GroupStore,
@@ -127,7 +138,7 @@ impl NativeBundle<'_> {
         &mut self,
         output: usize,
         header: &[u8],
-        timestamp: purlin_model::time::EventTime,
+        timestamp: EventTime,
         value: &[u8],
     ) -> Result<(), NativeError> {
         let output = self.output(output)?;
@@ -152,7 +163,7 @@ impl NativeBundle<'_> {
         &mut self,
         element: &[u8],
         not_before: Option<ProcessingTime>,
-        watermark: purlin_model::time::EventTime,
+        watermark: EventTime,
         bounded: bool,
     ) -> Result<(), NativeError> {
         let batch = self.out.put_residual(element)?;
@@ -165,11 +176,7 @@ impl NativeBundle<'_> {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn side_input(
-        &self,
-        side: SideId,
-        window: &purlin_model::window::BoundedWindow,
-    ) -> Result<Vec<u8>, NativeError> {
+    pub fn side_input(&self, side: SideId, window: &BoundedWindow) -> Result<Vec<u8>, NativeError> {
         let mut all = Vec::new();
         let mut from = Some(0);
         while let Some(at) = from {
@@ -183,6 +190,33 @@ impl NativeBundle<'_> {
     /// State and timers of the bundle's keys.
     pub fn state(&mut self) -> &mut dyn StateView {
         &mut **self.state
+    }
+
+    /// Takes timers of the bundle's keys that are due, at most so many at once.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn take_due(&mut self, count_max: usize) -> Result<Vec<Timer>, NativeError> {
+        let bound = DueBound { watermark: self.watermark, now: self.now, count_max };
+        Ok(self.state.take_due(&bound)?)
+    }
+
+    /// The windows of an element's header that have not expired, none if it is too late and to be passed over: it is counted.
+    /// What is written from now on in such a window is collected when it has expired and its timers have fired. Every stage that
+    /// keeps state of windows asks for each of its elements; `lifetime` is that of its input.
+    ///
+    /// # Errors
+    /// If it is no header.
+    pub fn admit(&mut self, lifetime: WindowLifetime, header: &[u8]) -> Result<&[BoundedWindow], NativeError> {
+        let (state, watermark) = (&mut *self.state, self.watermark);
+        let admission = self.admission.get_or_insert_with(|| Admission::new(lifetime, watermark));
+        admission.admit(header, |window, behind| state.expire_window(&window, behind))?;
+        Ok(admission.windows())
+    }
+
+    /// How far the event time of the stage's input had come when the bundle began.
+    pub fn watermark(&self) -> EventTime {
+        self.watermark
     }
 
     /// The clock when the bundle began.

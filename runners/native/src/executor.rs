@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use purlin_backend::metrics::of_drops;
 use purlin_backend::profile::Work;
-use purlin_backend::{BundleExecutor, BundleIo, Gone, Reporter, RunningBundle};
+use purlin_backend::{Admission, BundleExecutor, BundleIo, Gone, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
-use purlin_engine::core::bundle::{BundleResult, BundleStats};
+use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
+use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
+use purlin_engine::store::DueBound;
 
 use crate::bundle::{BundleControl, NativeBundle, NativeError, NativeStage};
 
@@ -54,8 +57,9 @@ impl BundleExecutor for NativeExecutor {
         let submitted = Instant::now();
         self.threads.spawn(move || {
             io.meter.queued(submitted.elapsed());
-            let caught =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&graph, &*stage, &draft, io, &control)));
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                run(&graph, &*stage, &draft, io, &control, &reporter)
+            }));
             reporter.event(match caught {
                 Ok(Ok(result)) => Event::BundleFinished { bundle, result },
                 Ok(Err(NativeError::Aborted)) => Event::BundleFailed { bundle, why: Failure::Aborted },
@@ -81,12 +85,19 @@ fn run(
     draft: &BundleDraft,
     io: BundleIo,
     control: &Arc<BundleControl>,
+    reporter: &Reporter,
 ) -> Result<BundleResult, NativeError> {
     let started = Instant::now();
     let BundleIo { input, groups, mut state, sides, mut out, meter } = io;
+    // Timers are due, or what windows left behind is to be collected.
+    let only_due = draft.input.is_empty() && draft.lanes.iter().any(|lane| *lane != Lane::Any);
+    let bound = DueBound { watermark: draft.watermark, now: draft.now, count_max: usize::MAX };
+    let has_work = !only_due || state.collect_expired(&bound)?;
     let mut bundle = NativeBundle {
         stage: draft.stage,
         now: draft.now,
+        watermark: draft.watermark,
+        admission: None,
         input,
         outputs: &graph.stage(draft.stage).outputs,
         groups: &groups,
@@ -96,8 +107,11 @@ fn run(
         residuals: Vec::new(),
         control: control.clone(),
     };
-    stage.run(&mut bundle)?;
+    if has_work {
+        stage.run(&mut bundle)?;
+    }
     let residuals = std::mem::take(&mut bundle.residuals);
+    let late = bundle.admission.as_ref().map_or(0, Admission::dropped);
     // What goes into lanes element by element is told from the stage's own code by no clock.
     let (outputs, totals) = meter.work(Work::Partition, || out.finish())?;
     let (delta, summaries) = state.finish();
@@ -107,6 +121,10 @@ fn run(
         bytes_out: totals.bytes,
         duration_us: started.elapsed().as_micros() as u64,
     };
+    if late > 0 {
+        let dropped = DropCounts { late, closed: 0 };
+        reporter.metrics(draft.id, of_drops(&graph.stage(draft.stage).transform, dropped));
+    }
     Ok(BundleResult { outputs, delta: Some(delta), summaries, residuals, wants_finalize: false, stats })
 }
 

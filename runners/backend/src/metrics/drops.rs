@@ -1,7 +1,7 @@
-//! Elements that a grouping has dropped, as counters that users see beside their own.
+//! Elements that a stage has dropped, as counters that users see beside their own.
 //!
 //! ```text
-//!   DropCounts ─► purlin:droppedDueToLateness, purlin:droppedDueToClosedWindow, of the grouping transform
+//!   DropCounts ─► purlin:droppedDueToLateness, purlin:droppedDueToClosedWindow, of the transform
 //! ```
 //! The names are those that Java's runners use.
 
@@ -18,8 +18,8 @@ use super::{MetricDelta, MetricKey};
 /// Of all counters that the runner itself keeps.
 const NAMESPACE: &str = "purlin";
 
-/// What a bundle of a grouping has dropped.
-pub(crate) fn of_drops(transform: &str, dropped: DropCounts) -> MetricDelta {
+/// What a bundle has dropped, as counters of a transform.
+pub fn of_drops(transform: &str, dropped: DropCounts) -> MetricDelta {
     let counts = [("droppedDueToLateness", dropped.late), ("droppedDueToClosedWindow", dropped.closed)];
     counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| counter(transform, name, count)).collect()
 }

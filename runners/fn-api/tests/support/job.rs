@@ -20,7 +20,7 @@ use purlin_model::element::Header;
 use purlin_model::key_group::{KEY_GROUPS, KeyGroup};
 use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, ProcessingTime};
-use purlin_model::window::BoundedWindow;
+use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
 use tokio::sync::mpsc;
@@ -43,6 +43,8 @@ pub(crate) struct Job {
     /// The metrics that bundles have reported, the latest of each.
     pub(crate) metrics: BTreeMap<BundleId, MetricDelta>,
     pub(crate) messages: Vec<JobMessage>,
+    /// How far the input has come, for bundles from now on.
+    pub(crate) watermark: EventTime,
     reporter: Reporter,
     reports: mpsc::UnboundedReceiver<Report>,
     next_bundle: u64,
@@ -54,13 +56,27 @@ impl Job {
         Self::open_with(server, environment, Vec::new(), Arc::new(Files::default())).unwrap()
     }
 
+    /// Opens a job whose elements stand in windows of time.
+    pub(crate) fn open_in_windows(server: &Server, environment: pb::Environment) -> Self {
+        let plan = plan(environment, WindowCoder::Interval);
+        Self::open_plan(server, plan, Vec::new(), Arc::new(Files::default())).unwrap()
+    }
+
     pub(crate) fn open_with(
         server: &Server,
         environment: pb::Environment,
         dependencies: Vec<pb::ArtifactInformation>,
         artifacts: Arc<dyn ArtifactStore>,
     ) -> Result<Self, FnApiError> {
-        let plan = plan(environment);
+        Self::open_plan(server, plan(environment, WindowCoder::Global), dependencies, artifacts)
+    }
+
+    fn open_plan(
+        server: &Server,
+        plan: Plan,
+        dependencies: Vec<pb::ArtifactInformation>,
+        artifacts: Arc<dyn ArtifactStore>,
+    ) -> Result<Self, FnApiError> {
         let options = [("beam:option:experiments:v1".to_owned(), prost_types::Value::default())];
         let executors = server.hub.open_job(FnApiJob {
             job_id: "job-1".into(),
@@ -84,6 +100,7 @@ impl Job {
             state: Arc::default(),
             metrics: BTreeMap::new(),
             messages: Vec::new(),
+            watermark: EventTime::MIN,
             reporter,
             reports,
             next_bundle: 0,
@@ -93,10 +110,14 @@ impl Job {
 
     /// Starts a bundle of the stage `Work` with these elements, in batches of three.
     pub(crate) fn start(&mut self, elements: &[Vec<u8>]) -> Box<dyn RunningBundle> {
-        let header = header();
+        self.start_under(&header(), elements)
+    }
+
+    /// The same, with this in front of each element.
+    pub(crate) fn start_under(&mut self, header: &[u8], elements: &[Vec<u8>]) -> Box<dyn RunningBundle> {
         let input = elements.chunks(3).map(|chunk| {
             let mut builder = ElementBatchBuilder::new();
-            chunk.iter().for_each(|value| builder.push(&header, EventTime::MIN, value));
+            chunk.iter().for_each(|value| builder.push(header, EventTime::MIN, value));
             let place = BatchPlace { stage: self.plan.work, lane: Lane::Any, window_max: None, soon: false };
             BatchSlice::whole(self.batches.put(&[place], builder.finish()).unwrap()[0])
         });
@@ -111,7 +132,7 @@ impl Job {
             lanes: (0..KEY_GROUPS).filter_map(KeyGroup::new).map(Lane::Group).collect(),
             input,
             merged: Vec::new(),
-            watermark: EventTime::MIN,
+            watermark: self.watermark,
             now: NOW,
             attempt: 0,
             draining: false,

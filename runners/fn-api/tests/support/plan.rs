@@ -11,6 +11,7 @@ use std::sync::Arc;
 use prost::Message;
 use purlin_engine::core::stage::{JobGraphBuilder, OutputId, SideAccess, SideId, SideMapping, StageId};
 use purlin_model::coder::Coder;
+use purlin_model::time::Millis;
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_plan::{Environment, SideUse, Stage, StageGraph};
 use purlin_proto::pipeline::v1 as pb;
@@ -49,18 +50,21 @@ pub(crate) fn environment(urn: &str, payload: &impl Message) -> pb::Environment 
     pb::Environment { urn: urn.to_owned(), payload: payload.encode_to_vec().into(), ..Default::default() }
 }
 
-/// The plan, in this environment.
-pub(crate) fn plan(environment: pb::Environment) -> Plan {
+/// How late elements may come in windows that expire.
+pub(crate) const ALLOWED_LATENESS: Millis = Millis(5);
+
+/// The plan, in this environment and with such windows.
+pub(crate) fn plan(environment: pb::Environment, windows: WindowCoder) -> Plan {
     let mut job = JobGraphBuilder::new();
     let env = job.environment();
     let kv = || Coder::kv(Coder::Bytes, Coder::Bytes);
     let impulse = job.impulse("impulse");
-    let source = job.worker("Source", env, &[impulse], kv(), WindowCoder::Global);
+    let source = job.worker("Source", env, &[impulse], kv(), windows);
     let list = job.side_input("list", &[source], SideAccess::Iterable, WindowFn::Global);
     let map = job.side_input("map", &[source], SideAccess::Multimap, WindowFn::Global);
-    let main = job.worker("Work", env, &[source], kv(), WindowCoder::Global);
+    let main = job.worker("Work", env, &[source], kv(), windows);
     let work = job.producer(main);
-    let other = job.output(work, kv(), WindowCoder::Global);
+    let other = job.output(work, kv(), windows);
     job.reads(work, list, SideMapping::Default);
     job.reads(work, map, SideMapping::Default);
     job.stage_mut(work).keyed = true;
@@ -84,7 +88,7 @@ pub(crate) fn plan(environment: pb::Environment) -> Plan {
         })
         .collect();
     let environments = vec![Environment { id: "env".into(), proto: environment.clone() }];
-    let components = Arc::new(components(environment));
+    let components = Arc::new(components(environment, windows));
     let origins = BTreeMap::from([("after".into(), "original".into())]);
     Plan {
         graph: Arc::new(StageGraph { graph, stages, environments, components, origins }),
@@ -96,7 +100,7 @@ pub(crate) fn plan(environment: pb::Environment) -> Plan {
     }
 }
 
-fn components(environment: pb::Environment) -> pb::Components {
+fn components(environment: pb::Environment, windows: WindowCoder) -> pb::Components {
     let mut all = pb::Components::default();
     let coder = |urn: &str, parts: &[&str]| pb::Coder {
         spec: Some(pb::FunctionSpec { urn: urn.to_owned(), ..Default::default() }),
@@ -105,7 +109,13 @@ fn components(environment: pb::Environment) -> pb::Components {
     all.coders.insert("bytes".into(), coder(standard_coders::BYTES, &[]));
     all.coders.insert("kv".into(), coder(standard_coders::KV, &["bytes", "bytes"]));
     all.coders.insert("global".into(), coder(standard_coders::GLOBAL_WINDOW, &[]));
-    let strategy = pb::WindowingStrategy { window_coder_id: "global".into(), ..Default::default() };
+    all.coders.insert("interval".into(), coder(standard_coders::INTERVAL_WINDOW, &[]));
+    let window_coder = if windows == WindowCoder::Global { "global" } else { "interval" };
+    let strategy = pb::WindowingStrategy {
+        window_coder_id: window_coder.into(),
+        allowed_lateness: ALLOWED_LATENESS.0,
+        ..Default::default()
+    };
     all.windowing_strategies.insert("windowing".into(), strategy);
     for id in ["input", "main", "inner", "other"] {
         let pcollection = pb::PCollection {

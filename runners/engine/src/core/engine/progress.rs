@@ -14,6 +14,8 @@ pub struct StageStatus {
     pub elements_pending: u64,
     /// Elements in committed bundles.
     pub elements_done: u64,
+    /// Bytes of state of keys that it keeps; what it costs to keep them comes on top.
+    pub state_bytes: u64,
     /// Bundles that run.
     pub bundles_running: u32,
     /// Bundles that are committed.
@@ -38,6 +40,7 @@ impl Engine {
                     name: spec.name.clone(),
                     elements_pending: state.pending(),
                     elements_done: state.elements_done,
+                    state_bytes: state.state_bytes(),
                     bundles_running: state.running,
                     bundles_done: state.committed,
                     input_watermark: state.input.at(),

@@ -389,6 +389,11 @@ impl StageState {
             && self.retries.is_empty()
     }
 
+    /// How many bytes of state are kept.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.summaries.values().map(|summary| summary.bytes).sum()
+    }
+
     /// How many elements wait in any form.
     pub(crate) fn pending(&self) -> u64 {
         let lanes: u64 = self.lanes.values().map(LaneQueue::elements).sum();
