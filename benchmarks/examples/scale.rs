@@ -3,20 +3,27 @@
 //! ```text
 //!   scale group 1000000     source ─► key ─► group ─► count          the same work several times over, so that the clock of
 //!   scale stages 100 20000  source ─► 100 stages that pass it on     CPU time, which ticks coarsely, has enough to count
+//!   scale keys 1000000      source ─► a value and a timer per key
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::OutputHandle;
+use purlin_engine::store::{Cell, Page, Timer, TimerDomain};
 use purlin_model::coder::Coder;
+use purlin_model::element::Header;
 use purlin_model::ids::CoderId;
-use purlin_model::time::Millis;
-use purlin_model::window::WindowCoder;
+use purlin_model::pane::PaneInfo;
+use purlin_model::time::{EventTime, Millis};
+use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{
-    Chunk, Codec, Int, NativeJob, Pair, Repeated, SyntheticSource, Text, count_per_key, identity, key_by_prefix, typed,
+    Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, Repeated, SyntheticSource, Text,
+    count_per_key, identity, key_by_prefix, typed,
 };
 
 #[global_allocator]
@@ -28,14 +35,18 @@ const PIECES: i64 = 16;
 /// So many elements through so many stages are processed at least, by as many jobs as it takes.
 const WORK_MIN: i64 = 10_000_000;
 
+/// So many positions, in pieces.
+fn pieces(elements: i64) -> impl NativeStage {
+    typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
+        out.extend((0..PIECES).map(|piece| (elements * piece / PIECES, elements * (piece + 1) / PIECES)));
+        Ok(())
+    })
+}
+
 /// Elements of 100 bytes, with 1,000 different keys in front.
 fn source(job: &mut NativeJob, elements: i64) -> OutputHandle {
     let impulse = job.graph.impulse("Impulse");
-    let pieces = typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.extend((0..PIECES).map(|piece| (elements * piece / PIECES, elements * (piece + 1) / PIECES)));
-        Ok(())
-    });
-    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces);
+    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces(elements));
     let read = SyntheticSource {
         positions_max: i64::MAX,
         step: Millis(0),
@@ -74,6 +85,113 @@ fn stages(count: i64, elements: i64) -> NativeJob {
     job
 }
 
+/// How many elements each key has.
+const ELEMENTS_PER_KEY: i64 = 4;
+
+/// Counts the elements of each key in a value state, and says at the end, by a timer, how many there were.
+#[derive(Debug)]
+struct Remember {
+    transform: Arc<str>,
+    state: Arc<str>,
+    /// The resident memory when everything was kept, for the first job.
+    resident: Arc<AtomicU64>,
+}
+
+impl Remember {
+    fn cell(&self, key: Bytes) -> Cell {
+        let (transform, state) = (self.transform.clone(), self.state.clone());
+        Cell { transform, state, window: Bytes::new(), key, map_key: None }
+    }
+
+    fn count(bundle: &mut NativeBundle<'_>, cell: &Cell) -> Result<i64, NativeError> {
+        let (kept, _) = bundle.state().read(cell, Page::default())?;
+        if kept.is_empty() { Ok(0) } else { Int::decode(&mut &kept[..]) }
+    }
+}
+
+impl NativeStage for Remember {
+    fn run(&self, bundle: &mut NativeBundle<'_>) -> Result<(), NativeError> {
+        while let Some((batch, slice)) = bundle.next_batch()? {
+            for element in batch.iter(slice.first as usize, slice.last as usize) {
+                let mut rest = element.value;
+                Int::decode(&mut rest)?;
+                let key = Bytes::copy_from_slice(&element.value[..element.value.len() - rest.len()]);
+                let cell = self.cell(key);
+                let mut kept = Vec::new();
+                Int::encode(&(Self::count(bundle, &cell)? + 1), &mut kept);
+                bundle.state().clear(&cell)?;
+                bundle.state().append(&cell, kept.into())?;
+                bundle.state().set_timer(Timer {
+                    key: cell.key,
+                    fire_at: Some(EventTime::GLOBAL_WINDOW_MAX.millis()),
+                    transform: cell.transform,
+                    family: cell.state,
+                    tag: Bytes::new(),
+                    window: Bytes::new(),
+                    domain: TimerDomain::EventTime,
+                    expires: None,
+                    hold: EventTime::GLOBAL_WINDOW_MAX,
+                    pane: Bytes::new(),
+                })?;
+            }
+        }
+        let mut header = Vec::new();
+        Header::new(EventTime::GLOBAL_WINDOW_MAX, BoundedWindow::Global, PaneInfo::NO_FIRING).encode(&mut header);
+        loop {
+            let due = bundle.take_due(10_000)?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            // Only the first bundle that fires timers sees all of it.
+            let _ = self.resident.compare_exchange(0, resident("VmRSS:"), Ordering::Relaxed, Ordering::Relaxed);
+            for timer in due {
+                let cell = self.cell(timer.key);
+                let mut value = cell.key.to_vec();
+                Int::encode(&Self::count(bundle, &cell)?, &mut value);
+                bundle.state().clear(&cell)?;
+                bundle.emit(0, &header, EventTime::GLOBAL_WINDOW_MAX, &value)?;
+            }
+        }
+    }
+}
+
+/// Each of so many keys comes up once in a round; the rounds go on in one order that is not that of the keys.
+fn keys(keys: i64, resident: &Arc<AtomicU64>) -> NativeJob {
+    let mut job = NativeJob::new();
+    let impulse = job.graph.impulse("Impulse");
+    let elements = keys * ELEMENTS_PER_KEY;
+    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces(elements));
+    let read = SyntheticSource {
+        positions_max: i64::MAX,
+        step: Millis(0),
+        resume_delay: None,
+        element: move |position: i64, out: &mut Vec<u8>| {
+            Pair::<Int, Int>::encode(&(position * 7_919 % keys, position), out);
+        },
+    };
+    let read = job.stage::<Pair<Int, Int>>("Read", &[pieces], WindowCoder::Global, read);
+    let stage = job.graph.producer(read);
+    job.graph.stage_mut(stage).splittable = true;
+    let remember = Remember { transform: "Remember".into(), state: "count".into(), resident: resident.clone() };
+    let counts = job.stage::<Pair<Int, Int>>("Remember", &[read], WindowCoder::Global, remember);
+    let stage = job.graph.producer(counts);
+    job.graph.stage_mut(stage).keyed = true;
+    let check = typed::<Pair<Int, Int>, Int, _>(|chunk: Chunk<'_, (i64, i64)>, _: &mut Vec<i64>| {
+        let whole = chunk.values.iter().all(|(_, count)| *count == ELEMENTS_PER_KEY);
+        if whole { Ok(()) } else { Err(NativeError::User("a key has forgotten an element".to_owned())) }
+    });
+    job.stage::<Int>("Check", &[counts], WindowCoder::Global, check);
+    job
+}
+
+/// What this process has of memory, in bytes, by a name in its status; Linux only.
+fn resident(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+    kilobytes * 1024
+}
+
 /// User and system time of this process, in seconds, and the most memory that it had, in bytes; Linux only.
 fn used() -> (f64, u64) {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
@@ -85,14 +203,12 @@ fn used() -> (f64, u64) {
         .split_whitespace()
         .map(|field| field.parse().unwrap_or_default())
         .collect();
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
-    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number of kB");
-    ((fields[11] + fields[12]) as f64 / 100.0, kilobytes * 1024)
+    ((fields[11] + fields[12]) as f64 / 100.0, resident("VmHWM:"))
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let kept = Arc::new(AtomicU64::new(0));
     let number = |text: &String| text.parse::<i64>().unwrap_or_else(|_| panic!("`{text}` is no number"));
     let (elements, passes, make): (i64, i64, Box<dyn Fn() -> NativeJob>) =
         match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -104,12 +220,17 @@ fn main() {
                 let (count, elements) = (number(&words[1]), number(&words[2]));
                 (elements, count, Box::new(move || stages(count, elements)))
             }
-            _ => panic!("say `group ELEMENTS` or `stages COUNT ELEMENTS`"),
+            ["keys", _] => {
+                let (count, kept) = (number(&words[1]), kept.clone());
+                (count * ELEMENTS_PER_KEY, 1, Box::new(move || keys(count, &kept)))
+            }
+            _ => panic!("say `group ELEMENTS`, `stages COUNT ELEMENTS` or `keys KEYS`"),
         };
     let threads = Arc::new(rayon::ThreadPoolBuilder::new().build().expect("threads start"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     let jobs = (WORK_MIN / (elements * passes.max(1))).max(1);
     let (before, _) = used();
+    let empty = resident("VmRSS:");
     let began = std::time::Instant::now();
     for _ in 0..jobs {
         let schedule = Box::new(EagerSchedule::new(EagerOptions::default()));
@@ -120,12 +241,14 @@ fn main() {
     }
     let wall = began.elapsed().as_secs_f64();
     let (after, peak) = used();
+    let kept = kept.load(Ordering::Relaxed);
+    let per_key = kept.saturating_sub(empty) * ELEMENTS_PER_KEY as u64 / elements.max(1) as u64;
     let ns_per_element = (after - before) * 1e9 / (jobs * elements) as f64;
     #[allow(clippy::print_stdout, reason = "its result is this line")]
     {
         println!(
             "{{\"elements\": {elements}, \"passes\": {passes}, \"jobs\": {jobs}, \"cpu_ns_per_element\": {ns_per_element:.1}, \
-             \"wall_s\": {wall:.3}, \"peak_bytes\": {peak}}}"
+             \"wall_s\": {wall:.3}, \"peak_bytes\": {peak}, \"bytes_per_key\": {per_key}}}"
         );
     }
 }
