@@ -4,7 +4,8 @@
 //!   ─── window ───│max── allowed lateness ──│expiry─│last firing ── its state is collected
 //!                                           └ behind it: elements are dropped and counted
 //! ```
-//! Java's runners drop such elements in front of stateful DoFns too. The global window does not expire. Does not know what is kept.
+//! Java's runners drop such elements in front of stateful DoFns too. The global window does not expire, nor does any window of
+//! bounded input, where nothing is late: groupings drop nothing of it either. Does not know what is kept.
 
 use bytes::Bytes;
 use purlin_model::element::{Header, HeaderError, encode_window};
@@ -18,15 +19,17 @@ pub struct WindowLifetime {
     pub windows: WindowCoder,
     /// How much later than a window's last instant its elements may come.
     pub allowed_lateness: Millis,
+    /// Whether the input is bounded.
+    pub bounded: bool,
 }
 
 impl WindowLifetime {
     /// Whether windows expire before the job ends.
     pub fn expire(&self) -> bool {
-        self.windows != WindowCoder::Global
+        self.windows != WindowCoder::Global && !self.bounded
     }
 
-    /// The instant behind which a window is gone.
+    /// The instant behind which a window is gone, if windows expire.
     pub fn expiry(&self, window: &BoundedWindow) -> EventTime {
         match window {
             BoundedWindow::Global => EventTime::MAX,
@@ -123,8 +126,9 @@ impl Admission {
         self.seen.clear();
         let Header { timestamp, mut windows, pane } = Header::decode(&mut &header[..], self.lifetime.windows)?;
         let count = windows.len();
-        windows.retain(|window| self.watermark <= self.lifetime.expiry(window));
-        for window in windows.iter().filter(|_| self.lifetime.expire()) {
+        let expire_windows = self.lifetime.expire();
+        windows.retain(|window| !expire_windows || self.watermark <= self.lifetime.expiry(window));
+        for window in windows.iter().filter(|_| expire_windows) {
             let mut encoded = Vec::new();
             encode_window(window, &mut encoded);
             expire(encoded.into(), self.lifetime.last_firing(window));
@@ -149,7 +153,8 @@ mod tests {
     use super::*;
     use purlin_model::pane::PaneInfo;
 
-    const LIFETIME: WindowLifetime = WindowLifetime { windows: WindowCoder::Interval, allowed_lateness: Millis(5) };
+    const LIFETIME: WindowLifetime =
+        WindowLifetime { windows: WindowCoder::Interval, allowed_lateness: Millis(5), bounded: false };
 
     fn interval(end: i64) -> BoundedWindow {
         BoundedWindow::Interval { start: EventTime::from_millis(end - 10), end: EventTime::from_millis(end) }
@@ -196,12 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn the_global_window_does_not_expire() {
-        let lifetime = WindowLifetime { windows: WindowCoder::Global, allowed_lateness: Millis(0) };
-        assert!(!lifetime.expire());
-        let mut admission = Admission::new(lifetime, EventTime::GLOBAL_WINDOW_MAX);
-        let written = header(1, vec![BoundedWindow::Global]);
-        let admitted = admission.admit(&written, |_, _| panic!("it does not expire")).unwrap();
-        assert_eq!(admitted, Some(&written[..]));
+    fn the_global_window_does_not_expire_nor_does_any_of_bounded_input() {
+        let check = |lifetime: WindowLifetime, window: BoundedWindow| {
+            assert!(!lifetime.expire());
+            let mut admission = Admission::new(lifetime, EventTime::GLOBAL_WINDOW_MAX);
+            let written = header(1, vec![window]);
+            let admitted = admission.admit(&written, |_, _| panic!("it does not expire")).unwrap();
+            assert_eq!(admitted, Some(&written[..]));
+        };
+        check(WindowLifetime { windows: WindowCoder::Global, ..LIFETIME }, BoundedWindow::Global);
+        check(WindowLifetime { bounded: true, ..LIFETIME }, interval(10));
     }
 }

@@ -64,7 +64,7 @@ impl Keep {
 
 impl NativeStage for Keep {
     fn run(&self, bundle: &mut NativeBundle<'_>) -> Result<(), NativeError> {
-        let lifetime = WindowLifetime { windows: WindowCoder::Interval, allowed_lateness: Millis(0) };
+        let lifetime = WindowLifetime { windows: WindowCoder::Interval, allowed_lateness: Millis(0), bounded: false };
         while let Some((batch, slice)) = bundle.next_batch()? {
             for element in batch.iter(slice.first as usize, slice.last as usize) {
                 let windows = bundle.admit(lifetime, element.header)?.to_vec();

@@ -241,14 +241,16 @@ fn map_values(proto: &fnpb::ProcessBundleDescriptor) -> BTreeMap<String, BTreeMa
 
 /// How long the windows of a stage's input live.
 fn lifetime(plan: &StageGraph, stage: StageId) -> WindowLifetime {
-    let upstream = plan.graph.stage(stage).upstream.first().map(|output| plan.graph.output(*output));
+    let mut upstream = plan.graph.stage(stage).upstream.iter().map(|output| plan.graph.output(*output));
+    let bounded = upstream.clone().all(|output| output.bounded);
     let strategy = plan.stages.get(stage.index()).and_then(|stage| stage.input.as_ref()).and_then(|input| {
         let input = plan.components.pcollections.get(input.as_str())?;
         plan.components.windowing_strategies.get(&input.windowing_strategy_id)
     });
     WindowLifetime {
-        windows: upstream.map_or(WindowCoder::Global, |output| output.windows),
+        windows: upstream.next().map_or(WindowCoder::Global, |output| output.windows),
         allowed_lateness: Millis(strategy.map_or(0, |strategy| strategy.allowed_lateness.max(0))),
+        bounded,
     }
 }
 

@@ -144,14 +144,14 @@ impl StageTimers {
         let never = watermark > self.lifetime.expiry(window)
             && match timer.domain {
                 TimerDomain::EventTime => fire > last.millis(),
-                TimerDomain::ProcessingTime => watermark != EventTime::MAX,
+                TimerDomain::ProcessingTime => self.lifetime.expire() && watermark != EventTime::MAX,
             };
         if never {
             return Setting::Dropped(Timer { fire_at: None, ..timer });
         }
         match timer.domain {
             TimerDomain::ProcessingTime => {
-                let expires = (*window != BoundedWindow::Global).then_some(last);
+                let expires = self.lifetime.expire().then_some(last);
                 Setting::Set(Timer { expires, ..timer })
             }
             TimerDomain::EventTime => {
@@ -364,7 +364,7 @@ mod tests {
                 family("end", TimerDomain::EventTime, true),
             ]),
             key: Arc::new(Coder::Bytes),
-            lifetime: WindowLifetime { windows, allowed_lateness: Millis(5) },
+            lifetime: WindowLifetime { windows, allowed_lateness: Millis(5), bounded: false },
         }
     }
 
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn timers_fire_with_their_window_at_the_latest() {
-        let timers = timers(WindowCoder::Interval);
+        let mut timers = timers(WindowCoder::Interval);
         let set = |fire: i64| {
             let mut bytes = vec![1, b'k', 0, 0, 0, 0, 1];
             let window = BoundedWindow::Interval { start: EventTime::from_millis(0), end: EventTime::from_millis(10) };
@@ -418,7 +418,7 @@ mod tests {
             bytes.push(0x0f);
             bytes
         };
-        let check = |family: &str, fire, watermark, expected: &str| {
+        let check = |timers: &StageTimers, family: &str, fire, watermark, expected: &str| {
             let settings = timers.read(&message(family, &set(fire)), watermark).unwrap();
             let told = match &settings[..] {
                 [Setting::Set(timer @ Timer { expires: Some(expires), .. })] => {
@@ -431,17 +431,20 @@ mod tests {
             };
             assert_eq!(told, expected, "{family} {fire}");
         };
-        check("event", 5, EventTime::MIN, "at Some(5) holds 5");
+        check(&timers, "event", 5, EventTime::MIN, "at Some(5) holds 5");
         // The last instant of the window, with its lateness, and what Python calls its end.
-        check("event", 14, EventTime::MAX, "at Some(14) holds 9");
-        check("event", 15, EventTime::MIN, "at Some(15) holds 9");
-        check("event", 15, EventTime::MAX, "at Some(15) holds 9");
-        check("event", 16, EventTime::MIN, "early, at Some(15) holds 9");
-        check("event", 16, EventTime::MAX, "dropped, None");
+        check(&timers, "event", 14, EventTime::MAX, "at Some(14) holds 9");
+        check(&timers, "event", 15, EventTime::MIN, "at Some(15) holds 9");
+        check(&timers, "event", 15, EventTime::MAX, "at Some(15) holds 9");
+        check(&timers, "event", 16, EventTime::MIN, "early, at Some(15) holds 9");
+        check(&timers, "event", 16, EventTime::MAX, "dropped, None");
         // The clock is not waited for when the window is gone; it goes on when the input has ended.
-        check("clock", 1_000_000, EventTime::from_millis(14), "at Some(1000000) or behind 15 holds 1000000");
-        check("clock", 1_000_000, EventTime::from_millis(15), "dropped, None");
-        check("clock", 1_000_000, EventTime::MAX, "at Some(1000000) or behind 15 holds 1000000");
+        check(&timers, "clock", 1_000_000, EventTime::from_millis(14), "at Some(1000000) or behind 15 holds 1000000");
+        check(&timers, "clock", 1_000_000, EventTime::from_millis(15), "dropped, None");
+        check(&timers, "clock", 1_000_000, EventTime::MAX, "at Some(1000000) or behind 15 holds 1000000");
+        // Windows of bounded input do not go.
+        timers.lifetime.bounded = true;
+        check(&timers, "clock", 1_000_000, EventTime::from_millis(15), "at Some(1000000) holds 1000000");
     }
 
     #[test]

@@ -136,3 +136,15 @@ def test_timers_of_the_clock_fire_before_the_state_of_their_window_goes():
     with pipeline("--streaming") as p:
         fired = p | events | typed() | in_windows() | beam.ParDo(Clock())
         assert_that(fired, equal_to([("timer", [1]), ("end", [1]), ("timer", [21]), ("end", [21])]))
+
+
+def test_bounded_input_is_never_late():
+    p = pipeline()
+    # Behind the grouping everything is at the end of time, and goes back from there.
+    grouped = p | beam.Create([("k", 1), ("k", 12)]) | beam.GroupByKey() | beam.FlatMapTuple(
+        lambda key, values: [window.TimestampedValue((key, value), value) for value in values])
+    kept = grouped | beam.Reshuffle() | typed() | in_windows() | beam.ParDo(Keep())
+    assert_that(kept, equal_to([("1", 0.0, []), ("end", 0.0, [1]), ("12", 10.0, []), ("end", 10.0, [12])]))
+    result = p.run()
+    result.wait_until_finish()
+    assert late_drops(result) == 0

@@ -69,7 +69,12 @@ pub(crate) fn plan(environment: pb::Environment, windows: WindowCoder) -> Plan {
     job.reads(work, map, SideMapping::Default);
     job.stage_mut(work).keyed = true;
     job.sink("Next", env, &[main, other]);
-    let graph = Arc::new(job.build());
+    let mut graph = job.build();
+    for output in &mut graph.outputs {
+        // Windows of bounded input would not expire.
+        output.bounded = windows == WindowCoder::Global;
+    }
+    let graph = Arc::new(graph);
     let (main, other) = (main.id(), other.id());
     let stages = graph
         .stages
