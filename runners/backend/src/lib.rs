@@ -10,6 +10,8 @@
 
 mod artifact;
 mod backend;
+mod dead_letter;
+mod dead_letter_options;
 pub mod driver;
 mod executor;
 mod message;
@@ -18,10 +20,13 @@ mod options;
 mod pins;
 pub mod profile;
 mod registry;
+mod text;
 mod window_lifetime;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
 pub use backend::{Backend, BackendError, Job};
+pub use dead_letter::{DEAD_LETTER_FILE, DeadLetter, DeadLetterError, DeadLetterFile, read_dead_letters};
+pub use dead_letter_options::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DeadLetterOptions};
 pub use executor::{
     BatchReader, BundleExecutor, BundleIo, Gone, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
 };

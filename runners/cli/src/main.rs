@@ -46,6 +46,7 @@ enum Command {
     Metrics(commands::metrics::Metrics),
     Drain(commands::drain::Drain),
     Cancel(commands::cancel::Cancel),
+    DeadLetters(commands::dead_letters::DeadLetters),
     Doctor(commands::doctor::Doctor),
     WorkerCommand(commands::worker_command::WorkerCommand),
 }
@@ -68,6 +69,7 @@ fn main() -> std::process::ExitCode {
         Command::Metrics(metrics) => metrics.execute(),
         Command::Drain(drain) => drain.execute(),
         Command::Cancel(cancel) => cancel.execute(),
+        Command::DeadLetters(dead_letters) => dead_letters.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::WorkerCommand(worker_command) => worker_command.execute(),
     };

@@ -334,6 +334,7 @@ impl Simulation {
                         assert!(freed.is_some(), "{batch:?} is freed twice");
                     }
                 }
+                Action::DeadLetter { reason, .. } => panic!("a dead letter where none are kept: {reason}"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
                 Action::JobDone(outcome) => self.finished_in = Some(outcome),
                 Action::AskScript => panic!("no script feeds this job"),

@@ -9,6 +9,7 @@
 //!   bundles N                                      at most N elements in a bundle
 //!   kernels BYTES                                  how much a bundle of the runner's own may hold
 //!   share MS                                       how old a bundle must be to share; never without it
+//!   dead_letters N                                 how many are kept; never without it
 //!   start | workers N | clock MS | drain | cancel | broken TEXT
 //!   finish BUNDLE [UP: COUNT@TIMESTAMP [lane N] [window MAX]] … [rest COUNT@TS watermark TS [after MS]] [finalize]
 //!          [timers GROUP [event TS] [clock MS] [hold TS]] …
@@ -91,6 +92,7 @@ struct Teller {
     slots: Option<u32>,
     share: Option<i64>,
     kernels: Option<u64>,
+    dead_letters: Option<u64>,
 }
 
 fn tell(transcript: &str) -> String {
@@ -118,11 +120,14 @@ impl Teller {
             ["bundles", elements] => self.elements = number(elements) as u64,
             ["share", age] => self.share = Some(number(age)),
             ["kernels", bytes] => self.kernels = Some(number(bytes) as u64),
+            ["dead_letters", count] => self.dead_letters = Some(number(count) as u64),
             ["status"] => return self.status(),
             ["start"] => {
                 // Sharing adds a wake-up to every bundle in a worker, so that only transcripts about it have it.
                 let share_after_ms = self.share;
-                let mut config = EngineConfig { kernel_slots: 4, share_after_ms, ..EngineConfig::default() };
+                let dead_letters_max = self.dead_letters;
+                let mut config =
+                    EngineConfig { kernel_slots: 4, share_after_ms, dead_letters_max, ..EngineConfig::default() };
                 if let Some(bytes) = self.kernels {
                     config.kernel_share_bytes = bytes;
                 }
@@ -434,6 +439,10 @@ impl Teller {
             }
             Action::CommitBundle { bundle, seq } => format!("commit {bundle:?} as {}", seq.0),
             Action::DiscardBundle { bundle } => format!("discard {bundle:?}"),
+            Action::DeadLetter { stage, element, reason } => {
+                let name = self.names[stage.index()].clone();
+                format!("dead letter of {name}: {:?}[{}]: {reason}", element.batch.id, element.first)
+            }
             Action::AbortBundle { bundle } => format!("abort {bundle:?}"),
             Action::SplitBundle { bundle, fraction } => format!("split {bundle:?} at {fraction}"),
             Action::Finalize { bundle } => format!("finalize {bundle:?}"),

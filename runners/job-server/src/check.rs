@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use purlin_backend::{AUTO, Backend, BackendError, Job, JobOptions, Registry};
+use purlin_backend::{AUTO, Backend, BackendError, DeadLetterOptions, Job, JobOptions, Registry};
 use purlin_capability_matrix::requirements::Requirements;
 use purlin_capability_matrix::row::Row;
 use purlin_capability_matrix::sheet::{self, CapabilitySheet};
@@ -203,7 +203,11 @@ fn because(runner: &str, passed_over: &[String]) -> String {
 /// What is wrong with the options of runners: values, and options of another runner than this one.
 fn option_faults(registry: &Registry, backend: &dyn Backend, options: &JobOptions) -> Vec<String> {
     let values = backend.options().iter().filter_map(|spec| spec.check(options).err());
-    values.map(|error| error.to_string()).chain(foreign_options(registry, backend, options)).collect()
+    values
+        .chain(DeadLetterOptions::of(options).err())
+        .map(|error| error.to_string())
+        .chain(foreign_options(registry, backend, options))
+        .collect()
 }
 
 fn foreign_options(registry: &Registry, backend: &dyn Backend, options: &JobOptions) -> Vec<String> {

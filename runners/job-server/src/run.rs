@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_backend::driver::{self, JobEvent, JobRuntime};
-use purlin_backend::{BundleExecutor, Job as Translated, JobMessage};
+use purlin_backend::{BundleExecutor, DeadLetterFile, DeadLetterOptions, Job as Translated, JobMessage};
 use purlin_engine::core::action::Outcome;
 use purlin_fn_api::{FnApiError, FnApiJob, scripted_input, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
@@ -19,6 +19,7 @@ use tonic::Status;
 
 use crate::job::Job;
 use crate::job_store::Begun;
+use crate::options::from_wire;
 use crate::preparation::StagedArtifacts;
 use crate::shared::Shared;
 use crate::state::JobState;
@@ -45,17 +46,28 @@ async fn launch(shared: Arc<Shared>, job: Arc<Job>, translated: Translated, stag
     // Some environments are asked for by commands.
     let found = tokio::task::spawn_blocking(move || {
         let (shared, job) = asked;
-        let found = executors(&shared, &job, &translated, &staged);
+        let found = dead_letters(&job).and_then(|dead_letters| {
+            let executors = executors(&shared, &job, &translated, &staged).map_err(|error| error.to_string())?;
+            Ok((executors, dead_letters))
+        });
         (found, translated, staged)
     });
     let error = match found.await {
-        Ok((Ok(executors), translated, staged)) => return start(shared, job, translated, executors, staged),
-        Ok((Err(error), ..)) => error.to_string(),
+        Ok((Ok(found), translated, staged)) => return start(shared, job, translated, found, staged),
+        Ok((Err(error), ..)) => error,
         Err(error) => format!("a bug in Purlin: {error}; please report it"),
     };
     job.settle();
     job.log().fail(error);
     shared.store.end(&job);
+}
+
+/// Where the job's dead letters go, if it keeps any.
+fn dead_letters(job: &Job) -> Result<Option<DeadLetterFile>, String> {
+    let wanted = DeadLetterOptions::of(&from_wire(job.options())).map_err(|error| error.to_string())?;
+    let Some(DeadLetterOptions { folder, .. }) = wanted else { return Ok(None) };
+    let file = DeadLetterFile::create(&folder, job.id().as_str(), job.name()).map_err(|error| error.to_string())?;
+    Ok(Some(file))
 }
 
 fn executors(
@@ -89,7 +101,7 @@ fn start(
     shared: Arc<Shared>,
     job: Arc<Job>,
     translated: Translated,
-    executors: Vec<Arc<dyn BundleExecutor>>,
+    (executors, dead_letters): (Vec<Arc<dyn BundleExecutor>>, Option<DeadLetterFile>),
     staged: StagedArtifacts,
 ) {
     let graph = translated.plan.graph.clone();
@@ -100,6 +112,7 @@ fn start(
         stores: shared.storage.job(&graph),
         script: scripted_input(&translated.plan),
         threads: shared.threads.clone(),
+        dead_letters,
         graph,
     });
     job.driven(&control);

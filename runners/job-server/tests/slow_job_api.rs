@@ -394,6 +394,8 @@ async fn options_are_described() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     purlin purlin_runner String [direct]
+    purlin dead_letter_dir String []
+    purlin dead_letter_max Integer [1000]
     direct direct_bundle_elements_max Integer []
     direct direct_shuffle_seed Integer []
     idle idle_minutes Integer [5]

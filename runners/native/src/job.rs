@@ -88,6 +88,7 @@ impl NativeJob {
         let graph: Arc<JobGraph> = Arc::new(self.graph.build());
         let executor = NativeExecutor::new(self.env, graph.clone(), self.stages, threads.clone());
         driver::start(JobRuntime {
+            dead_letters: None,
             schedule,
             config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..self.config },
             executors: vec![Arc::new(executor)],

@@ -213,7 +213,7 @@ mod tests {
     fn restrictions_are_materialised_before_they_are_processed() {
         let splittable =
             words().par_do("Files", "lines", &["texts"]).splittable("range").par_do("Print", "texts", &["printed"]);
-        let graph = splittable.after(crate::passes::run);
+        let graph = splittable.after(crate::passes::run_all);
         let name = |leaf: &usize| graph.leaves[*leaf].name.clone();
         let stages: Vec<_> = fuse(&graph).iter().map(|it| it.leaves.iter().map(name).collect::<Vec<_>>()).collect();
         assert_eq!(

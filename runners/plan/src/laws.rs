@@ -191,7 +191,7 @@ fn check(pipeline: TestPipeline) -> Result<(), TestCaseError> {
     let plan = plan(&validated).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
     prop_assert_eq!(plan.graph.check(), Ok(()));
     let mut graph = validated.graph.clone();
-    passes::run(&mut graph);
+    passes::run_all(&mut graph);
     // Where elements of a PCollection come from, counted without following any way twice.
     let mut sources = BTreeMap::<&PCollectionId, Vec<&PCollectionId>>::new();
     for leaf in &graph.leaves {

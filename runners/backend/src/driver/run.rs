@@ -10,8 +10,8 @@ use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::Event;
 use purlin_engine::core::schedule::Schedule;
-use purlin_engine::core::stage::{EnvIndex, JobGraph};
-use purlin_engine::data::LaneWriter;
+use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
+use purlin_engine::data::{BatchSlice, LaneWriter};
 use purlin_engine::store::StateStore;
 use purlin_model::time::ProcessingTime;
 use purlin_store::JobStores;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
 use super::kernels::Kernels;
+use crate::dead_letter::DeadLetterFile;
 use crate::executor::{
     BatchReader, BundleExecutor, BundleIo, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
 };
@@ -54,6 +55,8 @@ pub struct JobRuntime {
     pub script: Option<Arc<dyn ScriptedInput>>,
     /// The data threads, shared by all jobs of the process.
     pub threads: Arc<rayon::ThreadPool>,
+    /// Where elements go that user code cannot take. Without it, or if `config` allows no dead letters, the first ends the job.
+    pub dead_letters: Option<DeadLetterFile>,
 }
 
 /// Starts a job on the current tokio runtime. Ends by itself; dropping the handles does not stop it.
@@ -92,15 +95,21 @@ struct Driver {
     control: JobControl,
     events: mpsc::UnboundedSender<JobEvent>,
     metrics_trouble_told: bool,
+    dead_letters: Option<DeadLetterFile>,
+    /// What is told of the last dead letter, if it ends the job.
+    last_letter: Option<String>,
 }
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, mut config, executors, stores, script, threads } = runtime;
+        let JobRuntime { graph, schedule, mut config, executors, stores, script, threads, dead_letters } = runtime;
         let JobStores { memory, batches, sides, state } = stores;
         // A grouping has its input and its output in memory, and there are as many of them as slots; half is for all others.
         let share = batches.memory().budget() / (8 * u64::from(config.kernel_slots.max(1)));
         config.kernel_share_bytes = config.kernel_share_bytes.min(share.max(KERNEL_SHARE_BYTES_MIN));
+        if dead_letters.is_none() {
+            config.dead_letters_max = None;
+        }
         let engine = match Engine::new(graph.clone(), config, schedule) {
             Ok(engine) => engine,
             Err(bug) => {
@@ -131,6 +140,8 @@ impl Driver {
             control,
             events,
             metrics_trouble_told: false,
+            dead_letters,
+            last_letter: None,
         };
         driver.run(reports).await;
     }
@@ -297,6 +308,11 @@ impl Driver {
                 Action::Join { into, batch } => self.kernels.join(into, batch),
                 Action::AskScript => self.ask_script(),
                 Action::Free { batches } => self.kernels.free(&batches),
+                Action::DeadLetter { stage, element, reason } => self.put_aside(stage, &element, &reason),
+                Action::JobDone(Outcome::Failed(reason)) => {
+                    let told = self.last_letter.take().map(|letter| format!("\n{letter}")).unwrap_or_default();
+                    return Some(Outcome::Failed(reason + &told));
+                }
                 Action::JobDone(outcome) => return Some(outcome),
             }
         }
@@ -315,6 +331,27 @@ impl Driver {
             for error in errors {
                 self.tell(JobMessage::now(Importance::Warning, error.to_string()));
             }
+        }
+    }
+
+    fn put_aside(&mut self, stage: StageId, element: &BatchSlice, reason: &str) {
+        let Some(file) = &mut self.dead_letters else { return };
+        let graph = self.engine.graph();
+        match file.keep(graph, &*self.kernels.batches, stage, element, reason) {
+            Ok(letter) => {
+                let (count, path) = (file.count(), file.path().display());
+                if let Some(key) = &letter.key {
+                    let windows = letter.windows.join(", ");
+                    self.last_letter = Some(format!(
+                        "It failed at key {key} in window {windows}, whose element is in `{path}`. In a stage of keys no element is \
+                         passed over, because the state of its key would be wrong from there on."
+                    ));
+                    return;
+                }
+                let text = format!("dead letter {count}, in `{path}`: {}", letter.cause());
+                self.tell(JobMessage::now(Importance::Warning, text));
+            }
+            Err(error) => self.reporter.event(Event::Broken { why: error.to_string() }),
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats, Routed};
 use purlin_engine::core::engine::Engine;
@@ -13,14 +12,13 @@ use purlin_engine::core::explain::Wait;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::{JobGraph, StageId};
 use purlin_engine::data::BatchSlice;
-use purlin_model::coder::value::Value;
-use purlin_model::coder::{Coder, Context};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::ProcessingTime;
 
 use super::key_samples::KeySamples;
 use super::meter::BundleMeter;
 use super::stage::{HotKey, HotLane, JobProfile, StageProfile, StageWaits};
+use crate::text::key_text;
 
 /// A lane is run by one thread at a time: one with this part of a stage's input bounds what so many cores can do.
 const HOT_SHARE_MIN: f64 = 1.0 / 8.0;
@@ -30,9 +28,6 @@ const HOT_ELEMENTS_MIN: u64 = 1_000;
 
 /// How many hot lanes a profile names per stage.
 const HOT_LANES_MAX: usize = 3;
-
-/// How much of a key a profile shows.
-const KEY_CHARS_MAX: usize = 60;
 
 /// The driver's books of where time goes.
 #[derive(Debug)]
@@ -259,22 +254,4 @@ fn reason(engine: &Engine, stage: StageId, now: ProcessingTime) -> Option<Waitin
         Wait::Running { .. } | Wait::State { .. } | Wait::Script => None,
     });
     reasons.min()
-}
-
-/// A key as people read it, escaped, and cut if it is long.
-fn key_text(coder: &Coder, key: &Bytes) -> String {
-    let decoded = match coder {
-        Coder::Kv(coder, _) => coder.decode(&mut &key[..], Context::Nested).ok(),
-        _ => None,
-    };
-    let text = match decoded {
-        Some(Value::Bytes(bytes)) => format!("\"{}\"", bytes.escape_ascii()),
-        Some(Value::String(text)) => format!("{text:?}"),
-        Some(value) => value.to_string().escape_debug().to_string(),
-        None => format!("\"{}\"", key.escape_ascii()),
-    };
-    if text.chars().count() <= KEY_CHARS_MAX {
-        return text;
-    }
-    text.chars().take(KEY_CHARS_MAX - 1).chain(['…']).collect()
 }

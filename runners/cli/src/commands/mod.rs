@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod explain;

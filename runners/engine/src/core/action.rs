@@ -40,6 +40,16 @@ pub enum Action {
         /// Which.
         bundle: BundleId,
     },
+    /// Keep an element that user code cannot take, for the user to look at: it is passed over, and freed behind this. In a keyed
+    /// stage the job ends behind this.
+    DeadLetter {
+        /// The stage whose input it is.
+        stage: StageId,
+        /// The one element.
+        element: BatchSlice,
+        /// What is told of it: the transform, and the SDK's own trace.
+        reason: String,
+    },
     /// Stop a running bundle; `BundleFailed` still follows.
     AbortBundle {
         /// Which.

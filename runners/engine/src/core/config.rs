@@ -9,6 +9,9 @@ pub struct EngineConfig {
     /// How often a bundle is handed out when user code raised. Once: a retry of the same input on the same
     /// machine mostly raises again, later, and hides the first trace.
     pub user_error_attempts_max: u32,
+    /// How many elements that fail may be put aside as dead letters before the job fails. `None` keeps no dead letters: the first
+    /// failure that was not an accident ends the job.
+    pub dead_letters_max: Option<u64>,
     /// How long a bundle of a worker may run before it is asked to share what is left with workers that are idle, in
     /// milliseconds. Asked again each time its age has doubled. `None` never asks.
     pub share_after_ms: Option<i64>,
@@ -27,6 +30,7 @@ impl Default for EngineConfig {
         Self {
             lost_worker_attempts_max: 4,
             user_error_attempts_max: 1,
+            dead_letters_max: None,
             share_after_ms: Some(100),
             join_behind: 16,
             kernel_slots: 2,

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn restrictions_of_an_sdk_that_truncates_are_put_to_it() {
-        let graph = read(&[TRUNCATE_SIZED_RESTRICTION]).after(passes::run);
+        let graph = read(&[TRUNCATE_SIZED_RESTRICTION]).after(passes::run_all);
         let names: Vec<_> = graph.leaves.iter().map(|leaf| leaf.name.as_str()).collect();
         let parts = ["Read/PairWithRestriction", "Read/SplitAndSize", "Read/ProcessSized"];
         let all = [&["Impulse start", "Find"], &parts[..], &["Print", "Read/TruncateSized"]].concat();
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_where_no_sdk_says_that_it_does() {
-        let graph = read(&[]).after(passes::run);
+        let graph = read(&[]).after(passes::run_all);
         assert!(graph.leaves.iter().all(|leaf| leaf.asks.is_none()), "{graph}");
     }
 }

@@ -20,6 +20,8 @@ pub struct Running {
     pub lanes: Vec<Lane>,
     /// What it works on, as rewritten by splits.
     pub input: Vec<BatchSlice>,
+    /// What its lanes still have to do behind it: the rest of a bundle that failed, and is being narrowed down.
+    pub behind: Vec<BatchSlice>,
     /// If its input is a residual: the holds that came with it, which stand until it commits.
     pub residual: Option<ResidualHolds>,
     /// What an SDK said of windows that must merge.

@@ -46,10 +46,10 @@ impl Engine {
         }
         let elements = running.input.iter().map(|slice| u64::from(slice.len())).sum::<u64>();
         self.note_flushed(running.stage, elements, &result.stats);
+        self.release(&running);
         let state = &mut self.stages[running.stage.index()];
         state.committed += 1;
         state.elements_done += elements;
-        state.release(&running.lanes, &running.input, running.residual.as_ref());
         for (group, summary) in result.summaries {
             state.summarise(group, summary);
         }
@@ -78,12 +78,12 @@ impl Engine {
             Some(transform) => format!("transform `{transform}`"),
             None => format!("stage `{}`", self.graph.stage(running.stage).name),
         };
-        let (text, attempts_max) = match why {
+        let (text, attempts_max, by_its_input) = match why {
             Failure::Aborted if running.aborted => return,
-            Failure::Aborted => ("its bundle was aborted, which nobody had asked for".to_owned(), 1),
-            Failure::WorkerLost(text) => (text, self.config.lost_worker_attempts_max),
-            Failure::User(text) => (text, self.config.user_error_attempts_max),
-            Failure::Garbage(text) => (text, 1),
+            Failure::Aborted => ("its bundle was aborted, which nobody had asked for".to_owned(), 1, false),
+            Failure::WorkerLost(text) => (text, self.config.lost_worker_attempts_max, true),
+            Failure::User(text) => (text, self.config.user_error_attempts_max, true),
+            Failure::Garbage(text) => (text, 1, false),
             Failure::NeedMerge(_) => return,
         };
         if running.aborted || self.ending.is_some() {
@@ -91,13 +91,19 @@ impl Engine {
         }
         if attempts >= attempts_max {
             let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
-            self.end(Outcome::Failed(format!("{place} failed{tries}: {text}")));
+            let reason = format!("{place} failed{tries}: {text}");
+            if by_its_input {
+                self.put_aside(running, reason);
+            } else {
+                self.end(Outcome::Failed(reason));
+            }
             return;
         }
         // Handed out again as it was; its lanes stay locked, so that the order of each key is kept.
         self.stages[running.stage.index()].retries.push_back(Take {
             lanes: running.lanes,
             input: running.input,
+            behind: running.behind,
             residual: running.residual,
             merged: running.merged,
             asked_by: running.asked_by,
@@ -127,6 +133,7 @@ impl Engine {
         let asker = Take {
             lanes: running.lanes,
             input: running.input,
+            behind: running.behind,
             residual: running.residual,
             merged: Vec::new(),
             asked_by: None,

@@ -262,6 +262,7 @@ impl Engine {
             stage,
             lanes: take.lanes.clone(),
             input: take.input.clone(),
+            behind: take.behind,
             residual: take.residual,
             merged: take.merged.clone(),
             asked_by: take.asked_by,

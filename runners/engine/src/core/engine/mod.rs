@@ -12,6 +12,7 @@
 //! consumption and holds of a bundle change in one `handle`. (I5) the same events give the same actions.
 
 mod commit;
+mod dead_letters;
 mod dispatch;
 mod drain;
 mod ending;
@@ -63,6 +64,8 @@ pub struct Engine {
     pressure: MemoryLevel,
     /// By stage: whether it waits when memory is short.
     sources: Vec<bool>,
+    /// How many elements were put aside.
+    dead_letters: u64,
     /// If a script feeds the job: how far it is. It has the job's clock.
     script: Option<Script>,
     /// If the job takes no more input: what it has done since it was asked to.
@@ -102,6 +105,7 @@ impl Engine {
             now: ProcessingTime::default(),
             pressure: MemoryLevel::default(),
             sources: throttle::sources(&graph),
+            dead_letters: 0,
             script: graph.scripted().map(|stage| Script::new(stage.id)),
             drain: None,
             ending: None,

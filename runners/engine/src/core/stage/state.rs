@@ -78,6 +78,8 @@ pub(crate) struct Leftover {
 pub(crate) struct Take {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) input: Vec<BatchSlice>,
+    /// What follows in the same lanes: the rest of a bundle that failed, and is being narrowed down.
+    pub(crate) behind: Vec<BatchSlice>,
     pub(crate) residual: Option<ResidualHolds>,
     /// What an SDK said of windows that must merge.
     pub(crate) merged: Vec<BatchSlice>,
@@ -98,6 +100,7 @@ impl Take {
         Self {
             lanes,
             input: Vec::new(),
+            behind: Vec::new(),
             residual: None,
             merged: Vec::new(),
             asked_by: None,
