@@ -5,6 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use purlin_engine::core::action::BundleId;
+use purlin_engine::core::bundle::DropCounts;
 use purlin_engine::core::stage::{JobGraph, JobGraphBuilder, OutputId, StageId};
 use purlin_engine::data::{BatchInput, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelIo, run_kernel};
@@ -86,7 +88,17 @@ fn group(c: &mut Criterion) {
             let input = BatchInput::new(slices, store.clone());
             let merged = BatchInput::new(Vec::new(), store.clone());
             let mut out = LaneWriter::new(&graph, StageId(2), store.clone());
-            let io = &mut KernelIo { input, merged, sides: &sides, kept: None, out: &mut out, share_bytes: u64::MAX };
+            let io = &mut KernelIo {
+                bundle: BundleId(0),
+                watermark: EventTime::MAX,
+                input,
+                merged,
+                sides: &sides,
+                kept: None,
+                dropped: DropCounts::default(),
+                out: &mut out,
+                share_bytes: u64::MAX,
+            };
             run_kernel(&graph, StageId(2), io).expect("it groups");
             let (grouped, _) = out.finish().expect("memory suffices");
             let mut wire = Vec::new();

@@ -10,7 +10,7 @@ use purlin_engine::core::event::Event;
 use purlin_engine::core::stage::JobGraph;
 use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupToken, LaneWriter};
 use purlin_engine::metrics::MetricDelta;
-use purlin_engine::store::{BatchStore, SideStore, StateView, StoreError};
+use purlin_engine::store::{BatchStore, SideView, StateView, StoreError};
 use purlin_model::coder::Coder;
 use tokio::sync::mpsc;
 
@@ -27,8 +27,8 @@ pub struct BundleIo {
     pub groups: GroupStore,
     /// The state of its lanes.
     pub state: Box<dyn StateView>,
-    /// All side inputs of the job.
-    pub sides: Arc<dyn SideStore>,
+    /// The side inputs of the job, as they are when the bundle begins; `None` if its stage reads none.
+    pub sides: Option<Arc<dyn SideView>>,
     /// Where its outputs go.
     pub out: LaneWriter,
     /// Where the times of the runner's own work for it are noted.

@@ -1,13 +1,14 @@
-//! Beam's example pipelines, from the installed package, unmodified, on each of our runners, against FnApiRunner; and our example
-//! with late data, against the guide.
+//! Beam's example pipelines, from the installed package, unmodified, on each of our runners, against FnApiRunner; and our examples
+//! with late data and with a side input that changes, against the guides.
 
 mod harness;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{Server, finish, purlin, python, with_python};
+use harness::{Server, finish, purlin, python, until, with_python};
 
 /// The runners that must give the same results.
 const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
@@ -30,5 +31,33 @@ fn the_dashboard_on_every_runner() {
         let mut command = with_python(command);
         command.arg("examples/python/dashboard.py");
         prints_what_the_guide_says(command, Column::Python);
+    }
+}
+
+/// Each order is priced once, at the rates that were the latest when its bundle began: as time goes on, never at older ones.
+#[test]
+fn the_exchange_rates_on_every_runner() {
+    for runner in RUNNERS {
+        let mut command = purlin();
+        command.args(["run", "--workers", "1", "--runner", runner, "--"]);
+        let mut command = with_python(command);
+        command.arg("examples/python/exchange_rates.py");
+        let number = |text: &str| text.parse::<u64>().ok();
+        let order = |line: &String| {
+            let (order, rates) = line.strip_prefix("order ")?.split_once(" USD at rates ")?;
+            Some((number(order.split_once(':')?.0)?, number(rates)?))
+        };
+        let printed = until(command, |lines| {
+            let rates: BTreeSet<u64> = lines.iter().filter_map(order).map(|(_, rates)| rates).collect();
+            rates.len() > 2
+        });
+        let orders: Vec<(u64, u64)> = printed.iter().filter_map(order).collect();
+        let each: BTreeSet<u64> = orders.iter().map(|(order, _)| *order).collect();
+        assert_eq!(each.len(), orders.len(), "{runner}: no order is priced twice: {printed:#?}");
+        assert_eq!(each.first(), Some(&0), "{runner}: the first order waited for the first rates: {printed:#?}");
+        assert!(
+            orders.is_sorted_by_key(|(_, rates)| *rates),
+            "{runner}: rates are replaced by newer ones: {printed:#?}"
+        );
     }
 }

@@ -6,6 +6,7 @@
 //!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME]
 //!                                                      [truncates=NAME] [age=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
+//!   stage NAME refreshed(WINDOWS) <- UP            two stages: NAME.panes, and NAME that keeps the latest of each window
 //!   bundles N                                      at most N elements in a bundle
 //!   kernels BYTES                                  how much a bundle of the runner's own may hold
 //!   share MS                                       how old a bundle must be to share; never without it
@@ -222,12 +223,21 @@ impl Teller {
                 self.outputs.insert(name.to_owned(), output);
                 graph.producer(output)
             }
+            refreshed if refreshed.starts_with("refreshed(") => {
+                let strategy = WindowingStrategy { window_fn: windows(refreshed), ..strategy() };
+                let side = graph.refreshed_side_input(name, &handles[..1], SideAccess::Iterable, &strategy);
+                self.sides.insert(name.to_owned(), side);
+                let (panes, keep) = (StageId(self.names.len() as u32), StageId(self.names.len() as u32 + 1));
+                let output = graph.output_of(panes);
+                self.names.push(format!("{name}.panes"));
+                self.outputs.insert(format!("{name}.panes"), output);
+                self.consumers.entry(upstream[0].clone()).or_default().push((panes, true));
+                self.consumers.entry(format!("{name}.panes")).or_default().push((keep, true));
+                self.names.push(name.to_owned());
+                return;
+            }
             side => {
-                let window_fn = match side.strip_prefix("side(").and_then(|rest| rest.strip_suffix(')')) {
-                    Some("global") => WindowFn::Global,
-                    Some(size) => WindowFn::Fixed { size: Millis(number(size)), offset: Millis(0) },
-                    None => panic!("a transcript says stage {name} {side}"),
-                };
+                let window_fn = windows(side);
                 let side = graph.side_input(name, &handles[..1], SideAccess::Iterable, window_fn);
                 self.sides.insert(name.to_owned(), side);
                 StageId(self.names.len() as u32)
@@ -464,6 +474,15 @@ impl Teller {
 
 fn strategy() -> WindowingStrategy {
     WindowingStrategy::global(CoderId::new("global"))
+}
+
+/// The windows of `side(WINDOWS)`.
+fn windows(kind: &str) -> WindowFn {
+    match kind.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')) {
+        Some("global") => WindowFn::Global,
+        Some(size) => WindowFn::Fixed { size: Millis(number(size)), offset: Millis(0) },
+        None => panic!("a transcript says {kind}"),
+    }
 }
 
 fn number(word: &str) -> i64 {

@@ -10,11 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use prost::Message;
 use purlin_backend::{Importance, JobMessage, Reporter, WindowLifetime};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
-use purlin_engine::store::Timer;
+use purlin_engine::store::{SideView, Timer};
 use purlin_model::coder::Coder;
 use purlin_model::time::Millis;
 use purlin_model::window::WindowCoder;
@@ -73,9 +72,8 @@ pub(crate) struct StageDescriptor {
     pub(crate) clock_stands: bool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
-    /// Under them a worker may keep what it has read of side inputs from bundle to bundle: a window is complete when it is first read, and
-    /// does not change.
-    pub(crate) cache_tokens: Vec<CacheToken>,
+    /// Who reads which side input, for [`side_tokens`](Self::side_tokens).
+    side_uses: Vec<(cache_token::SideInput, SideId)>,
     /// By transform and id: the coder of a map's values.
     map_values: BTreeMap<String, BTreeMap<String, Arc<Coder>>>,
     /// For each transform that reads the source: for each output of the stage, the local outputs that it comes from.
@@ -120,16 +118,13 @@ impl StageDescriptor {
         let timers = StageTimers::new(plan, stage, &proto, lifetime);
         let changed_timer_told = AtomicBool::new(false);
         let map_values = map_values(&proto);
-        let cache_tokens = of.sides.iter().map(|side| CacheToken {
-            token: Bytes::copy_from_slice(id.as_bytes()),
-            r#type: Some(cache_token::Type::SideInput(cache_token::SideInput {
-                transform_id: side.transform.to_string(),
-                side_input_id: side.local_name.to_string(),
-            })),
+        let side_uses = of.sides.iter().map(|side| {
+            let (transform_id, side_input_id) = (side.transform.to_string(), side.local_name.to_string());
+            (cache_token::SideInput { transform_id, side_input_id }, side.side)
         });
-        let cache_tokens = cache_tokens.collect();
+        let side_uses = side_uses.collect();
         Ok(Self {
-            cache_tokens,
+            side_uses,
             map_values,
             stage,
             name,
@@ -150,6 +145,16 @@ impl StageDescriptor {
     /// The side input that a transform reads under a local name, and how its windows stand on the wire.
     pub(crate) fn side(&self, transform: &str, local_name: &str) -> Option<(SideId, WindowCoder)> {
         self.sides.get(transform)?.get(local_name).copied()
+    }
+
+    /// Under them a worker may keep what it has read of side inputs from bundle to bundle: a window that is complete when it
+    /// is first read does not change, and one that is refreshed has another version then.
+    pub(crate) fn side_tokens(&self, sides: Option<&dyn SideView>) -> impl Iterator<Item = CacheToken> {
+        self.side_uses.iter().map(move |(of, side)| {
+            let version = sides.map_or(0, |sides| sides.version(*side));
+            let token = format!("{}-{version}", self.proto.id).into();
+            CacheToken { token, r#type: Some(cache_token::Type::SideInput(of.clone())) }
+        })
     }
 
     /// How the values of a map in a transform's state are encoded, if it has such a map.

@@ -23,7 +23,7 @@ use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::lane::Lane;
-use purlin_engine::store::{DueBound, SideStore, StateError, StateView, Timer, TimerDomain};
+use purlin_engine::store::{DueBound, SideView, StateError, StateView, Timer, TimerDomain};
 use purlin_model::ids::WorkerId;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_proto::fn_execution::v1 as fnpb;
@@ -56,7 +56,7 @@ pub(crate) struct BundleRun {
     pub(crate) lanes: Vec<Lane>,
     /// Under which its worker may use what it remembers of the state of its lanes.
     state_token: OnceLock<Bytes>,
-    pub(crate) sides: Arc<dyn SideStore>,
+    pub(crate) sides: Option<Arc<dyn SideView>>,
     /// The values of large groups.
     pub(crate) groups: GroupStore,
     /// State of the bundle's keys; taken when the bundle ends.
@@ -185,7 +185,7 @@ impl BundleRun {
         });
         let request = fnpb::ProcessBundleRequest {
             process_bundle_descriptor_id: self.stage.proto.id.clone(),
-            cache_tokens: self.stage.cache_tokens.iter().cloned().chain(state_token).collect(),
+            cache_tokens: self.stage.side_tokens(self.sides.as_deref()).chain(state_token).collect(),
             elements,
             ..fnpb::ProcessBundleRequest::default()
         };

@@ -46,8 +46,8 @@ impl Scene {
         let batch = batch.finish();
         let place = BatchPlace { stage: job.plan.work, lane: Lane::Any, window_max: None, soon: false };
         let slice = BatchSlice::whole(job.batches.put(&[place], batch.clone()).unwrap()[0]);
-        job.sides.append(job.plan.list, &batch, &slice).unwrap();
-        job.sides.append(job.plan.map, &batch, &slice).unwrap();
+        job.sides.append(job.plan.list, &batch, &slice, EventTime::MIN).unwrap();
+        job.sides.append(job.plan.map, &batch, &slice, EventTime::MIN).unwrap();
         let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
         assert_eq!(job.slots().await, 1);
         job.start(&[kv("a", "1")]);

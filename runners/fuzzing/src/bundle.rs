@@ -116,7 +116,7 @@ impl Bundles {
             draining: false,
         };
         let store: Arc<dyn BatchStore> = batches.clone();
-        let sides: Arc<dyn SideStore> = Arc::new(BatchSideStore::new(graph.clone(), batches.clone()));
+        let sides = Some(BatchSideStore::new(graph.clone(), batches.clone()).view());
         let meter = Arc::new(BundleMeter::default());
         let io = BundleIo {
             input: BatchReader::of_stage(graph, &draft, store.clone(), meter.clone()),

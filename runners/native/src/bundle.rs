@@ -8,7 +8,7 @@ use purlin_backend::{Admission, BatchReader, GroupStore, WindowLifetime};
 use purlin_engine::core::event::Residual;
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
 use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupPage, GroupReader, LaneWriter, WriteError};
-use purlin_engine::store::{DueBound, SideStore, StateError, StateView, StoreError, Timer};
+use purlin_engine::store::{DueBound, SideView, StateError, StateView, StoreError, Timer};
 use purlin_model::element::HeaderError;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
@@ -73,7 +73,7 @@ pub struct NativeBundle<'a> {
     pub(crate) input: BatchReader,
     pub(crate) outputs: &'a [OutputId],
     pub(crate) groups: &'a GroupStore,
-    pub(crate) sides: &'a Arc<dyn SideStore>,
+    pub(crate) sides: Option<&'a dyn SideView>,
     pub(crate) state: &'a mut Box<dyn StateView>,
     pub(crate) out: &'a mut LaneWriter,
     pub(crate) residuals: Vec<Residual>,
@@ -175,12 +175,13 @@ impl NativeBundle<'_> {
     /// All elements of a side input in a window, behind one another.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If they cannot be read, or the stage was not built to read the side input.
     pub fn side_input(&self, side: SideId, window: &BoundedWindow) -> Result<Vec<u8>, NativeError> {
+        let sides = self.sides.ok_or_else(|| NativeError::User(format!("the stage does not read {side}")))?;
         let mut all = Vec::new();
         let mut from = Some(0);
         while let Some(at) = from {
-            let page = self.sides.read_iterable(side, window, at)?;
+            let page = sides.read_iterable(side, window, at)?;
             all.extend_from_slice(&page.data);
             from = page.next;
         }

@@ -101,7 +101,7 @@ fn run(
         input,
         outputs: &graph.stage(draft.stage).outputs,
         groups: &groups,
-        sides: &sides,
+        sides: sides.as_deref(),
         state: &mut state,
         out: &mut out,
         residuals: Vec::new(),

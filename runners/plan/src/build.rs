@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purlin_engine::core::stage::{
-    ConsumerSpec, EnvIndex, JobGraph, OutputId, OutputSpec, Partitioning, SideGate, SideId, SideMapping, SideSpec,
-    StageId, StageKind, StageSpec,
+    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideContents, SideGate, SideId,
+    SideMapping, SideSpec, StageId, StageKind, StageSpec,
 };
 use purlin_model::coder::Coder;
 use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
@@ -19,7 +19,7 @@ use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
 use crate::draft::{Asked, Draft, DraftKind, SideKey, Sources, drafts};
-use crate::graph::{Graph, Leaf};
+use crate::graph::{Graph, Leaf, LeafKind};
 use crate::parse::fix;
 use crate::problem::Problems;
 use crate::stage::{Environment, SideUse, Stage, StageGraph};
@@ -118,6 +118,11 @@ impl Context<'_> {
                 id,
                 materialize: StageId(index as u32),
                 access: key.1,
+                contents: match self.graph.panes_of(&key.0) {
+                    Some(_) => SideContents::LatestPane,
+                    None if self.graph.is_bounded(&key.0) => SideContents::All,
+                    None => SideContents::InTime,
+                },
                 window_fn: self.graph.strategy_of(&key.0).window_fn.clone(),
                 coder: self.coder(&key.0),
                 windows: self.windows(&key.0),
@@ -176,7 +181,7 @@ impl Context<'_> {
             specs.push(StageSpec {
                 id,
                 name: self.name(draft).into(),
-                transform: self.leaves(draft).next().map_or("", |leaf| leaf.origin.as_str()).into(),
+                transform: self.transform(draft).into(),
                 kind: self.kind(draft, side_ids),
                 env: env.map(|position| EnvIndex(position as u32)),
                 depth: above.chain(beside).max().map_or(0, |depth| depth + 1),
@@ -214,8 +219,12 @@ impl Context<'_> {
             DraftKind::Worker => StageKind::Worker,
             DraftKind::Group => {
                 let input = draft.input.as_ref().expect("a grouping has an input");
-                let strategy = Arc::new(windowing::of_grouping(self.graph, input));
-                let grouping = windowing::grouping(self.graph.is_bounded(input));
+                let (grouping, strategy) = if self.makes_panes(draft) {
+                    (Grouping::OneKey, windowing::of_side_input(self.graph, input))
+                } else {
+                    (windowing::grouping(self.graph.is_bounded(input)), windowing::of_grouping(self.graph, input))
+                };
+                let strategy = Arc::new(strategy);
                 let merge = self.asked.of(self.graph, draft).map(|merger| StageId(merger as u32));
                 let slices = self.leaves(draft).find_map(|leaf| leaf.slices);
                 StageKind::Group { grouping, strategy, merge, slices }
@@ -225,12 +234,37 @@ impl Context<'_> {
         }
     }
 
-    /// Whether only one bundle at a time may have a key: groupings, and whoever has state.
+    /// Whether only one bundle at a time may have a key: groupings, and whoever has state, or keeps panes in their order.
     fn is_keyed(&self, draft: &Draft) -> bool {
-        matches!(draft.kind, DraftKind::Group | DraftKind::Sort) || self.leaves(draft).any(|leaf| leaf.stateful)
+        let runners_own = matches!(draft.kind, DraftKind::Group | DraftKind::Sort) || self.keeps_panes(draft);
+        runners_own || self.leaves(draft).any(|leaf| leaf.stateful)
+    }
+
+    fn makes_panes(&self, draft: &Draft) -> bool {
+        self.leaves(draft).any(|leaf| leaf.kind == LeafKind::Panes)
+    }
+
+    fn keeps_panes(&self, draft: &Draft) -> bool {
+        matches!(&draft.kind, DraftKind::Materialize(key) if self.graph.panes_of(&key.0).is_some())
+    }
+
+    /// The id of the transform that what the runner does for a stage is counted for.
+    fn transform(&self, draft: &Draft) -> &str {
+        let first = match &draft.kind {
+            DraftKind::Materialize(key) => {
+                self.graph.leaves.iter().find(|leaf| leaf.sides.values().any(|side| *side == key.0))
+            }
+            DraftKind::Impulse | DraftKind::TestStream | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
+                self.leaves(draft).next()
+            }
+        };
+        first.map_or("", |leaf| leaf.origin.as_str())
     }
 
     fn partitioning(&self, draft: &Draft) -> Partitioning {
+        if self.makes_panes(draft) || self.keeps_panes(draft) {
+            return Partitioning::OneLaneByWindow;
+        }
         match (self.is_keyed(draft), draft.sides.is_empty()) {
             (false, true) => Partitioning::Any,
             (false, false) => Partitioning::AnyByWindow,

@@ -81,7 +81,7 @@ pub(crate) fn drafts(graph: &Graph, sources: &Sources<'_>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = fuse(graph).into_iter().map(|fused| draft(graph, fused.leaves)).collect();
     let read: BTreeSet<SideKey> = drafts.iter().flat_map(|draft| &draft.sides).map(|side| side.key.clone()).collect();
     drafts.extend(read.into_iter().map(|key| Draft {
-        input: Some(key.0.clone()),
+        input: Some(graph.panes_of(&key.0).unwrap_or(&key.0).clone()),
         kind: DraftKind::Materialize(key),
         leaves: Vec::new(),
         sides: Vec::new(),
@@ -138,7 +138,7 @@ fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let kind = match root.kind {
         LeafKind::Impulse => DraftKind::Impulse,
         LeafKind::TestStream => DraftKind::TestStream,
-        LeafKind::GroupByKey | LeafKind::CombinePerKey => DraftKind::Group,
+        LeafKind::GroupByKey | LeafKind::CombinePerKey | LeafKind::Panes => DraftKind::Group,
         LeafKind::SortByTime => DraftKind::Sort,
         LeafKind::Worker | LeafKind::Flatten | LeafKind::Barrier => DraftKind::Worker,
     };

@@ -9,7 +9,7 @@
 
 use std::fmt::{self, Write};
 
-use purlin_engine::core::stage::{OutputId, Partitioning, SideAccess, StageKind, StageSpec};
+use purlin_engine::core::stage::{OutputId, Partitioning, SideAccess, SideContents, StageKind, StageSpec};
 
 use crate::stage::StageGraph;
 
@@ -70,7 +70,12 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
                 SideAccess::Iterable => "iterable",
                 SideAccess::Multimap => "multimap",
             };
-            format!("{side}, kept as {access}")
+            let contents = match plan.graph.side(*side).contents {
+                SideContents::All => "",
+                SideContents::InTime => ", by window",
+                SideContents::LatestPane => ", the latest pane of each window",
+            };
+            format!("{side}, kept as {access}{contents}")
         }
     }
 }
@@ -86,6 +91,7 @@ fn partitioned(partitioning: Partitioning) -> &'static str {
         Partitioning::AnyByWindow => " by window",
         Partitioning::ByKey => " by key",
         Partitioning::ByKeyAndWindow => " by key and window",
+        Partitioning::OneLaneByWindow => " in one lane, by window",
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Fused> {
                 | LeafKind::TestStream
                 | LeafKind::GroupByKey
                 | LeafKind::CombinePerKey
-                | LeafKind::SortByTime,
+                | LeafKind::SortByTime
+                | LeafKind::Panes,
                 _,
             ) => None,
         };

@@ -35,6 +35,8 @@ pub(crate) enum LeafKind {
     Barrier,
     /// The runner's own sort by key and time; a pass makes it.
     SortByTime,
+    /// The panes of a collection that is read as a side input; a pass makes it. Nobody reads its output but who keeps them.
+    Panes,
 }
 
 /// A transform that does work.
@@ -83,6 +85,12 @@ impl Graph {
 
     pub(crate) fn transform(&self, id: &TransformId) -> &pb::PTransform {
         &self.components.transforms[id.as_str()]
+    }
+
+    /// The panes of a collection that is read as a side input, if it has more than one for a window.
+    pub(crate) fn panes_of(&self, side: &PCollectionId) -> Option<&PCollectionId> {
+        let mut panes = self.leaves.iter().filter(|leaf| leaf.kind == LeafKind::Panes);
+        panes.find(|leaf| leaf.inputs.first() == Some(side))?.outputs.values().next()
     }
 
     pub(crate) fn urn_of_coder(&self, id: &str) -> &str {

@@ -256,7 +256,8 @@ impl<'a> Walk<'a, '_> {
             | LeafKind::CombinePerKey
             | LeafKind::Worker
             | LeafKind::Barrier
-            | LeafKind::SortByTime => (1..=1, "it takes exactly one beside its side inputs"),
+            | LeafKind::SortByTime
+            | LeafKind::Panes => (1..=1, "it takes exactly one beside its side inputs"),
         };
         if readable && !wanted.contains(&inputs.len()) {
             self.problems.add(&name, format!("has {} main inputs", inputs.len()), fix);
@@ -275,7 +276,8 @@ impl<'a> Walk<'a, '_> {
             | LeafKind::Flatten
             | LeafKind::GroupByKey
             | LeafKind::Barrier
-            | LeafKind::SortByTime => None,
+            | LeafKind::SortByTime
+            | LeafKind::Panes => None,
         };
         if !complete || !readable {
             self.lost.extend(transform.outputs.values().map(String::as_str));

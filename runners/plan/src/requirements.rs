@@ -70,7 +70,8 @@ fn merging(graph: &Graph) -> BTreeSet<&PCollectionId> {
             | LeafKind::Flatten
             | LeafKind::Worker
             | LeafKind::Barrier
-            | LeafKind::SortByTime => came_merged(),
+            | LeafKind::SortByTime
+            | LeafKind::Panes => came_merged(),
         };
         let need = |id: &&PCollectionId| graph.strategy_of(id).merge_status == MergeStatus::NeedsMerge;
         let found: Vec<_> = leaf.outputs.values().filter(need).filter(|id| !(merged && kept(id))).collect();
@@ -111,7 +112,7 @@ impl Needs<'_> {
 
     fn leaf(&mut self, leaf: &Leaf) {
         match leaf.kind {
-            LeafKind::Impulse | LeafKind::Barrier | LeafKind::SortByTime => {}
+            LeafKind::Impulse | LeafKind::Barrier | LeafKind::SortByTime | LeafKind::Panes => {}
             LeafKind::TestStream => self.add(leaf, Row::TestStream),
             LeafKind::Flatten => self.add(leaf, Row::Flatten),
             LeafKind::GroupByKey => self.grouping(leaf),

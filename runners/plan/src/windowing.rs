@@ -43,3 +43,11 @@ pub(crate) fn of_grouping(graph: &Graph, input: &PCollectionId) -> WindowingStra
     }
     strategy
 }
+
+/// The windowing by which to make panes of a side input.
+///
+/// A trigger that looks at elements is asked behind each of them, in whichever language: how many come together is chance, and a view that
+/// takes one value must not fail when two do.
+pub(crate) fn of_side_input(graph: &Graph, side: &PCollectionId) -> WindowingStrategy {
+    WindowingStrategy { asked: Asked::BehindEachElement, ..of_grouping(graph, side) }
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use purlin_engine::core::stage::{OutputId, SideId};
 use purlin_engine::data::{BatchSlice, LaneWriter};
-use purlin_engine::store::{BatchStore, Cell, DueBound, Page, SideStore, StateView, Timer, TimerDomain};
+use purlin_engine::store::{BatchStore, Cell, DueBound, Page, SideView, StateView, Timer, TimerDomain};
 use purlin_model::coder::varint::{read_varint, write_varint};
 use purlin_model::element::{Header, decode_window, encode_window};
 use purlin_model::pane::PaneInfo;
@@ -83,7 +83,7 @@ pub(crate) fn numbers(range: (i64, i64), out: &mut Out<'_>) {
 }
 
 /// The sum of a side input's window.
-pub(crate) fn side_sum(sides: &dyn SideStore, side: SideId, of: &Node, main: &Element) -> i64 {
+pub(crate) fn side_sum(sides: &dyn SideView, side: SideId, of: &Node, main: &Element) -> i64 {
     let max = main.windows[0].max_timestamp();
     let window = of.strategy.window_fn.side_window_of(max).expect("side inputs have windows that the runner knows");
     let (mut sum, mut from) = (0, Some(0));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_engine::core::action::{Action, BundleDraft, BundleId, LedgerSeq, Outcome};
-use purlin_engine::core::bundle::{BundleResult, DeltaId};
+use purlin_engine::core::bundle::{BundleResult, DeltaId, DropCounts};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
@@ -12,7 +12,7 @@ use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
 use purlin_engine::data::{BatchInput, BatchRef, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
-use purlin_engine::store::{BatchStore, DueBound, StateStore};
+use purlin_engine::store::{BatchStore, DueBound, SideStore, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, MemoryStateStore, SpillingBatchStore};
@@ -233,7 +233,17 @@ impl<'a> World<'a> {
                 let merged = BatchInput::new(draft.merged.clone(), self.batches.clone());
                 // So little that groupings divide what they take, now and then.
                 let share_bytes = 64 << self.random.below(8);
-                let io = &mut KernelIo { input, merged, sides: &self.sides, kept: None, out: &mut writer, share_bytes };
+                let io = &mut KernelIo {
+                    bundle: draft.id,
+                    watermark: draft.watermark,
+                    input,
+                    merged,
+                    sides: &self.sides,
+                    kept: None,
+                    dropped: DropCounts::default(),
+                    out: &mut writer,
+                    share_bytes,
+                };
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
             }
@@ -268,7 +278,7 @@ impl<'a> World<'a> {
                 for element in read(&self.program.nodes[spec.inputs()[0]]) {
                     let sum = side.map_or(0, |(id, of)| {
                         assert_eq!(element.windows.len(), 1, "what reads a side input stands in one window");
-                        worker::side_sum(&self.sides, id, &self.program.nodes[of], &element)
+                        worker::side_sum(&*self.sides.view(), id, &self.program.nodes[of], &element)
                     });
                     spec.apply(&element, sum).iter().for_each(|element| out.emit(element));
                 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use purlin_engine::core::action::BundleId;
+use purlin_engine::core::bundle::DropCounts;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::{JobGraph, JobGraphBuilder, OutputId, SideAccess, SideMapping, StageId};
 use purlin_engine::data::{BatchInput, BatchSlice, LaneWriter};
@@ -150,10 +152,13 @@ proptest! {
         let sides = BatchSideStore::new(graph.clone(), store.clone());
         let mut out = LaneWriter::new(&graph, GROUP, store.clone());
         let io = &mut KernelIo {
+            bundle: BundleId(0),
+            watermark: EventTime::MAX,
             input: BatchInput::new(slices, store.clone()),
             merged: BatchInput::new(Vec::new(), store.clone()),
             sides: &sides,
             kept: None,
+            dropped: DropCounts::default(),
             out: &mut out,
             share_bytes,
         };

@@ -75,18 +75,16 @@ impl Kernels {
         let mut view = stage.kind.keeps_state().then(|| self.state.view(&draft));
         let elements_in = draft.elements();
         let mut out = LaneWriter::new(&self.graph, draft.stage, self.batches.clone());
-        let kept = view.as_mut().map(|view| KernelState {
-            view: &mut **view,
-            watermark: draft.watermark,
-            now: draft.now,
-            dropped: DropCounts::default(),
-        });
+        let kept = view.as_mut().map(|view| KernelState { view: &mut **view, now: draft.now });
         let reads = Arc::new(MeteredBatches::new(&self.graph, &draft, self.batches.clone(), meter.clone()));
         let io = &mut KernelIo {
+            bundle,
+            watermark: draft.watermark,
             input: BatchInput::new(draft.input, reads.clone()),
             merged: BatchInput::new(draft.merged, reads.clone()),
             sides: &*self.sides,
             kept,
+            dropped: DropCounts::default(),
             out: &mut out,
             share_bytes: self.share_bytes,
         };
@@ -96,7 +94,7 @@ impl Kernels {
         if let KernelDone::NeedMerge(question) = done {
             return Ok(Ran::NeedMerge(question));
         }
-        let dropped = io.kept.as_ref().map(|kept| kept.dropped).unwrap_or_default();
+        let dropped = io.dropped;
         if dropped != DropCounts::default() {
             reporter.metrics(bundle, metrics::of_drops(&stage.transform, dropped));
         }

@@ -7,6 +7,7 @@
 //! It decides nothing: every decision is the engine's.
 
 mod control;
+mod endless_sides;
 mod kernels;
 mod metered;
 mod run;

@@ -18,6 +18,7 @@ use purlin_store::JobStores;
 use tokio::sync::mpsc;
 
 use super::control::{JobControl, JobEvent, lock};
+use super::endless_sides;
 use super::kernels::Kernels;
 use crate::dead_letter::DeadLetterFile;
 use crate::executor::{
@@ -150,6 +151,9 @@ impl Driver {
         for executor in &self.executors {
             executor.launch(&self.reporter);
         }
+        for warning in endless_sides::warnings(self.engine.graph()) {
+            self.tell(JobMessage::now(Importance::Warning, warning));
+        }
         self.handle(Event::Start);
         let mut progress_shown = Instant::now();
         self.show_progress();
@@ -279,12 +283,14 @@ impl Driver {
                     if let Some(delta) = self.deltas.remove(&bundle) {
                         self.state.apply(delta, seq);
                     }
+                    self.kernels.sides.commit(bundle);
                     self.settle(bundle, true);
                 }
                 Action::DiscardBundle { bundle } => {
                     if let Some(delta) = self.deltas.remove(&bundle) {
                         self.state.discard(delta);
                     }
+                    self.kernels.sides.discard(bundle);
                     self.settle(bundle, false);
                     self.environments.remove(&bundle);
                 }
@@ -379,7 +385,7 @@ impl Driver {
             input: BatchReader::of_stage(self.engine.graph(), &draft, batches, meter.clone()),
             groups: GroupStore::new(self.kernels.batches.clone(), self.kernels.pins.clone()),
             state: self.state.view(&draft),
-            sides: self.kernels.sides.clone(),
+            sides: (!spec.gates.is_empty()).then(|| self.kernels.sides.view()),
             out: LaneWriter::new(self.engine.graph(), draft.stage, self.kernels.batches.clone()),
             meter,
         };

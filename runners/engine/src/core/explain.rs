@@ -42,6 +42,8 @@ pub enum Wait {
         watermark: EventTime,
         /// What it must reach.
         needed: EventTime,
+        /// Whether a first pane would do too.
+        or_pane: bool,
         /// How many elements wait for it.
         elements: u64,
     },
@@ -84,8 +86,14 @@ impl fmt::Display for Wait {
             Self::Upstream { output, watermark } => {
                 write!(f, "the watermark of PCollection `{output}`, which stands at {watermark}")
             }
-            Self::Side { stage, watermark, needed, elements } => {
-                write!(f, "side input `{stage}` to reach {needed} from {watermark}, with {elements} elements pending")
+            Self::Side { stage, watermark, needed, or_pane, elements } => {
+                write!(f, "side input `{stage}` to reach {needed} from {watermark}")?;
+                if *or_pane {
+                    f.write_str(" or to have its first pane")?;
+                } else if *needed > EventTime::GLOBAL_WINDOW_MAX_PYTHON && *watermark < *needed {
+                    f.write_str(", which is its end: it can be read earlier if it has smaller windows, or a trigger")?;
+                }
+                write!(f, ", with {elements} elements pending")
             }
             Self::Workers { elements } => write!(f, "a worker, with {elements} elements pending"),
             Self::Clock { residuals } => write!(f, "the clock, for {residuals} residuals that asked for a delay"),

@@ -326,13 +326,7 @@ impl OutputWriter {
         shelf.totals.elements += 1;
         shelf.totals.bytes += bytes as u64;
         for route in &mut self.routes {
-            let lane = if route.partitioning.by_key() {
-                let key =
-                    self.coder.key_of(value).map_err(|source| WriteError::Key { output: self.name.clone(), source })?;
-                Lane::Group(KeyGroup::of_key(key))
-            } else {
-                Lane::Any
-            };
+            let lane = lane_of(route.partitioning, &self.coder, value, &self.name)?;
             if route.partitioning.by_window() {
                 route
                     .push_by_window(lane, header, timestamp, value, self.windows)
@@ -376,6 +370,19 @@ impl OutputWriter {
         let others = shelf.reservation.bytes() - self.held;
         self.held = held;
         shelf.reservation.resize(others + held);
+    }
+}
+
+/// The lane of an element.
+#[inline]
+fn lane_of(partitioning: Partitioning, coder: &Coder, value: &[u8], name: &Arc<str>) -> Result<Lane, WriteError> {
+    match partitioning {
+        Partitioning::Any | Partitioning::AnyByWindow => Ok(Lane::Any),
+        Partitioning::ByKey | Partitioning::ByKeyAndWindow => {
+            let key = coder.key_of(value).map_err(|source| WriteError::Key { output: name.clone(), source })?;
+            Ok(Lane::Group(KeyGroup::of_key(key)))
+        }
+        Partitioning::OneLaneByWindow => Ok(Lane::Group(KeyGroup::of_key(&[]))),
     }
 }
 

@@ -8,14 +8,19 @@ use thiserror::Error;
 
 use super::grouping::{append_once, key_major};
 use super::sort_by_time;
+use crate::core::action::BundleId;
 use crate::core::bundle::DropCounts;
-use crate::core::stage::{Grouping, JobGraph, StageId, StageKind};
+use crate::core::stage::{Grouping, JobGraph, SideContents, StageId, StageKind};
 use crate::data::{BatchInput, BatchRef, LaneWriter, WriteError};
 use crate::store::{SideStore, StateError, StateView, StoreError};
 
 /// What a kernel may read and write.
 #[derive(Debug)]
 pub struct KernelIo<'a> {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// How far the event time of its input has come.
+    pub watermark: EventTime,
     /// Its elements, in the order of the draft's lanes.
     pub input: BatchInput,
     /// What an SDK said of windows that must merge; empty the first time.
@@ -24,6 +29,8 @@ pub struct KernelIo<'a> {
     pub sides: &'a dyn SideStore,
     /// For kernels that keep state ([`StageKind::keeps_state`]).
     pub kept: Option<KernelState<'a>>,
+    /// What it has dropped so far.
+    pub dropped: DropCounts,
     /// Where its outputs go.
     pub out: &'a mut LaneWriter,
     /// How many bytes of elements it may hold in memory at once. Kernels that need all of a larger input divide it.
@@ -35,12 +42,8 @@ pub struct KernelIo<'a> {
 pub struct KernelState<'a> {
     /// The state and the timers of its lanes.
     pub view: &'a mut dyn StateView,
-    /// How far the event time of its input has come.
-    pub watermark: EventTime,
     /// The clock.
     pub now: ProcessingTime,
-    /// What it has dropped so far.
-    pub dropped: DropCounts,
 }
 
 /// How a kernel ended.
@@ -74,6 +77,21 @@ pub enum KernelError {
         /// The window.
         window: String,
         /// How many values the group has.
+        values: u64,
+        /// How many bytes they have.
+        bytes: u64,
+        /// How many there may be.
+        max: u64,
+    },
+    /// A pane of a side input is too large to be made in one piece.
+    #[error(
+        "a pane of a side input, in window {window}, has {values} values of {bytes} bytes, which is more than {max}; combine \
+         before it is read, window it more finely, or let it fire more often"
+    )]
+    PaneTooLarge {
+        /// The window.
+        window: String,
+        /// How many values it has.
         values: u64,
         /// How many bytes they have.
         bytes: u64,
@@ -135,7 +153,7 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             };
             append_once::group(input, strategy, io, graph.output(*output))
         }
-        StageKind::Group { grouping: Grouping::KeyMajor, strategy, merge: _, slices: _ } => {
+        StageKind::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, strategy, merge: _, slices: _ } => {
             let input = spec.upstream.first().map(|output| graph.output(*output));
             let (Some(input), Some(output)) = (input, spec.outputs.first()) else {
                 return Ok(KernelDone::Whole);
@@ -151,7 +169,15 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
         StageKind::Materialize(side) => {
             for loaded in io.input.stream() {
                 let (batch, slice) = loaded?;
-                io.sides.append(*side, &batch, &slice)?;
+                match graph.side(*side).contents {
+                    SideContents::All => {
+                        io.sides.append(*side, &batch, &slice, EventTime::MIN)?;
+                    }
+                    SideContents::InTime => {
+                        io.dropped.late += io.sides.append(*side, &batch, &slice, io.watermark)?;
+                    }
+                    SideContents::LatestPane => io.sides.replace(io.bundle, *side, &batch, &slice)?,
+                }
             }
             Ok(KernelDone::Whole)
         }

@@ -7,5 +7,5 @@ mod state;
 
 pub use batches::{BatchPlace, BatchStore, StoreError};
 pub use memory::{Memory, MemoryClass, MemoryPool, MustSpill, Reservation};
-pub use sides::{SidePage, SideStore};
+pub use sides::{SidePage, SideStore, SideView};
 pub use state::{Cell, DueBound, Page, SortKeyRange, StateError, StateStore, StateView, Timer, TimerDomain};

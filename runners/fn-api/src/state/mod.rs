@@ -1,7 +1,7 @@
 //! BeamFnState: side inputs and the state of keys, page by page.
 //!
 //! ```text
-//!   worker ══StateRequest══► by instruction: BundleRun ─► SideStore, StateView or groups ─► StateResponse ══► worker
+//!   worker ══StateRequest══► by instruction: BundleRun ─► SideView, StateView or groups ─► StateResponse ══► worker
 //! ```
 //! The stream of answers is made of the stream of requests, so that each is answered on the stream's own task and in
 //! order. Every request is answered, with an error if need be: a silent runner blocks a worker's thread for ever.

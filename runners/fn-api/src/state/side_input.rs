@@ -1,7 +1,7 @@
 //! Side inputs: read only, by window, and by key where the SDK wants a map.
 
 use purlin_engine::core::stage::SideId;
-use purlin_engine::store::SidePage;
+use purlin_engine::store::{SidePage, SideView};
 use purlin_model::element::decode_window;
 use purlin_model::window::BoundedWindow;
 use purlin_proto::fn_execution::v1 as fnpb;
@@ -16,14 +16,14 @@ use crate::process_bundle::BundleRun;
 
 pub(super) fn iterable(run: &BundleRun, key: &IterableSideInput, operation: &Operation) -> Result<Answer, StateFault> {
     let from = get(operation, "iterable_side_input")?;
-    let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
-    Ok(answer(run.sides.read_iterable(side, &window, from)?))
+    let (sides, side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
+    Ok(answer(sides.read_iterable(side, &window, from)?))
 }
 
 pub(super) fn multimap(run: &BundleRun, key: &MultimapSideInput, operation: &Operation) -> Result<Answer, StateFault> {
     let from = get(operation, "multimap_side_input")?;
-    let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
-    Ok(answer(run.sides.read_multimap(side, &window, &key.key, from)?))
+    let (sides, side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
+    Ok(answer(sides.read_multimap(side, &window, &key.key, from)?))
 }
 
 pub(super) fn multimap_keys(
@@ -32,8 +32,8 @@ pub(super) fn multimap_keys(
     operation: &Operation,
 ) -> Result<Answer, StateFault> {
     let from = get(operation, "multimap_keys_side_input")?;
-    let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
-    Ok(answer(run.sides.read_keys(side, &window, from)?))
+    let (sides, side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
+    Ok(answer(sides.read_keys(side, &window, from)?))
 }
 
 /// Small maps are read whole by SDKs that are told of it, rather than key by key.
@@ -43,8 +43,8 @@ pub(super) fn multimap_entries(
     operation: &Operation,
 ) -> Result<Answer, StateFault> {
     let from = get(operation, "multimap_keys_values_side_input")?;
-    let (side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
-    Ok(answer(run.sides.read_entries(side, &window, from)?))
+    let (sides, side, window) = find(run, &key.transform_id, &key.side_input_id, &key.window)?;
+    Ok(answer(sides.read_entries(side, &window, from)?))
 }
 
 fn answer(read: SidePage) -> Answer {
@@ -60,13 +60,14 @@ fn get(operation: &Operation, kind: &'static str) -> Result<u64, StateFault> {
 }
 
 /// The side input, and its own window: the SDK has mapped the main input's to it.
-fn find(
-    run: &BundleRun,
+fn find<'a>(
+    run: &'a BundleRun,
     transform: &str,
     side_input: &str,
     window: &[u8],
-) -> Result<(SideId, BoundedWindow), StateFault> {
-    let (side, windows) = run.stage.side(transform, side_input).ok_or_else(|| StateFault::NoSideInput {
+) -> Result<(&'a dyn SideView, SideId, BoundedWindow), StateFault> {
+    let found = run.sides.as_deref().zip(run.stage.side(transform, side_input));
+    let (sides, (side, windows)) = found.ok_or_else(|| StateFault::NoSideInput {
         transform: run.stage.unique_name(transform).unwrap_or(transform).to_owned(),
         side_input: side_input.to_owned(),
         stage: run.stage.name.clone(),
@@ -76,5 +77,5 @@ fn find(
     if !rest.is_empty() {
         return Err(StateFault::Window(format!("{} bytes follow it", rest.len())));
     }
-    Ok((side, window))
+    Ok((sides, side, window))
 }

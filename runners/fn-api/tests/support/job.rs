@@ -139,7 +139,7 @@ impl Job {
         };
         self.next_bundle += 1;
         let batches: Arc<dyn BatchStore> = self.batches.clone();
-        let sides: Arc<dyn SideStore> = self.sides.clone();
+        let sides = Some(self.sides.view());
         let meter = Arc::new(BundleMeter::default());
         let io = BundleIo {
             input: BatchReader::new(draft.input.clone(), batches.clone(), meter.clone()),

@@ -41,7 +41,8 @@ fn by_reference(graph: &Graph) -> BTreeSet<PCollectionId> {
             | LeafKind::TestStream
             | LeafKind::CombinePerKey
             | LeafKind::Worker
-            | LeafKind::SortByTime => false,
+            | LeafKind::SortByTime
+            | LeafKind::Panes => false,
         };
         if is_group {
             groups.extend(leaf.outputs.values().filter(|output| holds_groups(graph, output)).cloned());
@@ -69,7 +70,8 @@ fn by_reference(graph: &Graph) -> BTreeSet<PCollectionId> {
                 | LeafKind::GroupByKey
                 | LeafKind::CombinePerKey
                 | LeafKind::Worker
-                | LeafKind::SortByTime => {
+                | LeafKind::SortByTime
+                | LeafKind::Panes => {
                     for input in &leaf.inputs {
                         groups.remove(input);
                     }

@@ -2,19 +2,20 @@
 //!
 //! ```text
 //!   test_stream ─► slice_windows ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► (isolate_sources)
-//!     ─► prefix_lengths ─► recode ─► merge_windows ─► groups_by_reference ─► truncate_restrictions ─► fuse
+//!     ─► prefix_lengths ─► recode ─► merge_windows ─► groups_by_reference ─► truncate_restrictions ─► panes_of_sides ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted early, because what comes of it is ordinary; only before can it be seen that nobody but combiners
 //! reads some windows. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
 //! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently, and
-//! at last who reads groups, and what is read by a splittable DoFn.
+//! at last who reads groups, what is read by a splittable DoFn, and what as a side input that is refreshed.
 
 mod expand_splittable;
 mod groups_by_reference;
 mod isolate_sources;
 mod lift_combiners;
 mod merge_windows;
+mod panes_of_sides;
 mod prefix_lengths;
 mod recode;
 mod slice_windows;
@@ -40,6 +41,7 @@ pub(crate) fn run(graph: &mut Graph, options: PlanOptions) {
     merge_windows::run(graph);
     groups_by_reference::run(graph);
     truncate_restrictions::run(graph);
+    panes_of_sides::run(graph);
 }
 
 /// Runs them as a pipeline is planned by default.

@@ -58,7 +58,8 @@ fn wanted(graph: &mut Graph, leaf: &Leaf) -> Option<String> {
         | LeafKind::TestStream
         | LeafKind::CombinePerKey
         | LeafKind::Worker
-        | LeafKind::SortByTime => None,
+        | LeafKind::SortByTime
+        | LeafKind::Panes => None,
     }
 }
 

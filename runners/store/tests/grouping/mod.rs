@@ -164,16 +164,24 @@ impl Groups {
         let mut view = self.state.view(&draft);
         let kept = match grouping {
             Grouping::AppendOnce => None,
-            Grouping::KeyMajor => {
-                Some(KernelState { view: &mut *view, watermark, now, dropped: DropCounts::default() })
-            }
+            Grouping::KeyMajor | Grouping::OneKey => Some(KernelState { view: &mut *view, now }),
         };
         let input = BatchInput::new(draft.input.clone(), self.batches.clone());
         let merged = BatchInput::new(Vec::new(), self.batches.clone());
         let mut out = LaneWriter::new(&self.graph, GROUP, self.batches.clone());
-        let mut io = KernelIo { input, merged, sides: &self.sides, kept, out: &mut out, share_bytes: u64::MAX };
+        let mut io = KernelIo {
+            bundle: id,
+            watermark,
+            input,
+            merged,
+            sides: &self.sides,
+            kept,
+            dropped: DropCounts::default(),
+            out: &mut out,
+            share_bytes: u64::MAX,
+        };
         assert_eq!(run_kernel(&self.graph, GROUP, &mut io).unwrap(), KernelDone::Whole);
-        let dropped = io.kept.map(|kept| kept.dropped).unwrap_or_default();
+        let dropped = io.dropped;
         self.dropped.late += dropped.late;
         self.dropped.closed += dropped.closed;
         let (delta, summaries) = view.finish();

@@ -59,10 +59,23 @@ impl Engine {
         for routed in result.outputs {
             self.route(routed);
         }
+        self.note_panes(running.stage, &running.input);
         self.dirty.insert(running.stage);
         self.maybe_ready.insert(running.stage);
         self.free(&running.input);
         self.free(&running.merged);
+    }
+
+    /// What a stage that keeps panes has taken may be read from now on.
+    fn note_panes(&mut self, stage: StageId, panes: &[BatchSlice]) {
+        let spec = self.graph.stage(stage);
+        if let StageKind::Materialize(side) = spec.kind
+            && self.graph.has_panes(spec)
+        {
+            let windows = panes.iter().filter_map(|slice| slice.batch.window_max);
+            self.fired.entry(side).or_default().extend(windows);
+            self.on_side_progress(stage);
+        }
     }
 
     pub(super) fn on_failed(&mut self, bundle: BundleId, why: Failure) {

@@ -9,7 +9,7 @@ use crate::core::action::{Action, BundleDraft};
 use crate::core::bundle::Running;
 use crate::core::lane::Lane;
 use crate::core::schedule::{Pick, ReadyStage};
-use crate::core::stage::{Grouping, JobGraph, OutputId, StageId, StageKind, Take};
+use crate::core::stage::{Grouping, JobGraph, OutputId, SideGate, SideRead, StageId, StageKind, Take};
 
 /// A kernel that takes whole lanes takes no further one when it has this part of what it may hold.
 const KERNEL_BUNDLES_PER_SHARE: u64 = 4;
@@ -57,7 +57,14 @@ impl Engine {
     }
 
     /// Lets input run that waited for a side input which this stage fills.
-    fn on_side_progress(&mut self, materialize: StageId) {
+    pub(super) fn on_side_progress(&mut self, materialize: StageId) {
+        if let StageKind::Materialize(side) = self.graph.stage(materialize).kind
+            && let Some(fired) = self.fired.get_mut(&side)
+        {
+            // They are ready now by themselves.
+            let watermark = self.stages[materialize.index()].input.at();
+            fired.retain(|window_max| *window_max >= watermark);
+        }
         for reader in self.readers.get(&materialize).cloned().unwrap_or_default() {
             let mut state = std::mem::take(&mut self.stages[reader.index()]);
             state.unblock(|window_max| self.side_inputs_ready(reader, window_max));
@@ -66,12 +73,23 @@ impl Engine {
         }
     }
 
-    /// Whether all side inputs that elements of this main window read are complete.
+    /// Whether all side inputs may be read that elements of this main window read.
     pub(super) fn side_inputs_ready(&self, stage: StageId, window_max: EventTime) -> bool {
-        self.graph.stage(stage).gates.iter().all(|gate| {
-            let side = self.graph.side(gate.side);
-            self.stages[side.materialize.index()].input.at() >= side.ready_at(window_max, gate.mapping)
-        })
+        self.graph.stage(stage).gates.iter().all(|gate| self.side_input_ready(gate, window_max))
+    }
+
+    /// Whether what elements of this main window read of a side input is complete, or has a pane.
+    pub(super) fn side_input_ready(&self, gate: &SideGate, main_max: EventTime) -> bool {
+        let side = self.graph.side(gate.side);
+        let watermark = self.stages[side.materialize.index()].input.at();
+        match side.read_by(main_max, gate.mapping) {
+            // A watermark at a window's last instant allows elements there: groupings emit at just that instant.
+            SideRead::Window(max) => {
+                watermark > max || self.fired.get(&gate.side).is_some_and(|fired| fired.contains(&max))
+            }
+            SideRead::Anything => watermark == EventTime::MAX,
+            SideRead::Nothing => true,
+        }
     }
 
     pub(super) fn upstream_watermark(&self, stage: StageId) -> EventTime {
@@ -193,9 +211,9 @@ impl Engine {
             StageKind::Group { grouping: Grouping::AppendOnce, .. } | StageKind::SortByTime => {
                 self.upstream_watermark(stage) == EventTime::MAX && state.free_lanes().next().is_some()
             }
-            StageKind::Group { grouping: Grouping::KeyMajor, .. } | StageKind::Worker | StageKind::Materialize(_) => {
-                state.free_lanes().next().is_some() || state.due_lanes(now).next().is_some()
-            }
+            StageKind::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
+            | StageKind::Worker
+            | StageKind::Materialize(_) => state.free_lanes().next().is_some() || state.due_lanes(now).next().is_some(),
         }
     }
 

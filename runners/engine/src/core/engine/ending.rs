@@ -1,6 +1,6 @@
 //! How a job ends: done, failed, cancelled, or stuck with an explanation.
 
-use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 
 use super::Engine;
 use super::script::Script;
@@ -8,7 +8,7 @@ use crate::core::action::{Action, Outcome};
 use crate::core::bundle::GroupSummary;
 use crate::core::explain::{Explanation, StageStall, Wait};
 use crate::core::lane::LaneQueue;
-use crate::core::stage::{StageId, StageKind};
+use crate::core::stage::{SideContents, SideRead, StageId, StageKind};
 
 impl Engine {
     /// Decides how the job will end; the first decision stands. Running bundles are told to stop.
@@ -104,13 +104,18 @@ impl Engine {
         for (window_max, blocked) in &state.blocked {
             let elements = blocked.values().map(LaneQueue::elements).sum();
             for gate in &spec.gates {
+                if self.side_input_ready(gate, *window_max) {
+                    continue;
+                }
                 let side = self.graph.side(gate.side);
                 let watermark = self.stages[side.materialize.index()].input.at();
-                let needed = side.ready_at(*window_max, gate.mapping);
-                if watermark < needed {
-                    let stage = self.graph.stage(side.materialize).name.clone();
-                    waits.push(Wait::Side { stage, watermark, needed, elements });
-                }
+                let stage = self.graph.stage(side.materialize).name.clone();
+                let needed = match side.read_by(*window_max, gate.mapping) {
+                    SideRead::Window(max) => max + Millis(1),
+                    SideRead::Anything | SideRead::Nothing => EventTime::MAX,
+                };
+                let or_pane = side.contents == SideContents::LatestPane;
+                waits.push(Wait::Side { stage, watermark, needed, or_pane, elements });
             }
         }
         for output in &spec.upstream {

@@ -24,14 +24,14 @@ mod throttle;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use purlin_model::time::ProcessingTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::action::{Action, Outcome};
 use crate::core::bundle::Ledger;
 use crate::core::config::EngineConfig;
 use crate::core::event::{Event, MemoryLevel};
 use crate::core::schedule::Schedule;
-use crate::core::stage::{GraphError, JobGraph, StageId, StageState};
+use crate::core::stage::{GraphError, JobGraph, SideId, StageId, StageState};
 use crate::data::BatchId;
 use drain::Drain;
 use script::Script;
@@ -47,6 +47,8 @@ pub struct Engine {
     stages: Vec<StageState>,
     /// For each side input, the stages that wait for it.
     readers: BTreeMap<StageId, Vec<StageId>>,
+    /// Windows of refreshed side inputs that have a pane and are not over, by their last instants.
+    fired: BTreeMap<SideId, BTreeSet<EventTime>>,
     ledger: Ledger,
     /// Worker slots by environment; `None` until the environment has said a number.
     slots: Vec<Option<u32>>,
@@ -92,6 +94,7 @@ impl Engine {
         Ok(Self {
             stages: graph.stages.iter().map(StageState::new).collect(),
             readers,
+            fired: BTreeMap::new(),
             config,
             schedule,
             ledger: Ledger::default(),

@@ -20,8 +20,8 @@ use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 
 use crate::core::stage::{
-    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess, SideGate, SideId,
-    SideMapping, SideSpec, StageId, StageKind, StageSpec,
+    ConsumerSpec, EnvIndex, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess, SideContents, SideGate,
+    SideId, SideMapping, SideSpec, StageId, StageKind, StageSpec,
 };
 
 /// An output of a stage under construction.
@@ -162,13 +162,47 @@ impl JobGraphBuilder {
             || (Arc::new(Coder::Bytes), WindowCoder::Global),
             |output| (output.coder.clone(), output.windows),
         );
-        self.sides.push(SideSpec { id: side, materialize, access, window_fn, coder, windows });
+        let contents = SideContents::All;
+        self.sides.push(SideSpec { id: side, materialize, access, contents, window_fn, coder, windows });
+        side
+    }
+
+    /// Makes a side input drop what comes behind the end of its window.
+    pub fn in_time(&mut self, side: SideId) {
+        self.sides[side.index()].contents = SideContents::InTime;
+    }
+
+    /// Two stages: one that makes panes of its input as its trigger says, and one that keeps the latest of each window.
+    pub fn refreshed_side_input(
+        &mut self,
+        name: &str,
+        upstream: &[OutputHandle],
+        access: SideAccess,
+        strategy: &WindowingStrategy,
+    ) -> SideId {
+        let coder = upstream
+            .first()
+            .map_or_else(|| Arc::new(Coder::Bytes), |output| self.outputs[output.0.index()].coder.clone());
+        let panes = self.group(&format!("panes of {name}"), upstream, strategy, Coder::Iterable(coder.clone()));
+        self.group_by(panes, Grouping::OneKey);
+        let side = self.side_input(name, &[panes], access, strategy.window_fn.clone());
+        let spec = &mut self.sides[side.index()];
+        (spec.contents, spec.coder) = (SideContents::LatestPane, coder);
+        self.stages[spec.materialize.index()].keyed = true;
         side
     }
 
     /// Makes a stage wait for a side input.
     pub fn reads(&mut self, stage: StageId, side: SideId, mapping: SideMapping) {
         self.stages[stage.index()].gates.push(SideGate { side, mapping });
+    }
+
+    /// The first output of a stage that has one.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn output_of(&self, stage: StageId) -> OutputHandle {
+        OutputHandle(self.stages[stage.index()].outputs[0])
     }
 
     /// The stage that emits this.
@@ -182,19 +216,22 @@ impl JobGraphBuilder {
     }
 
     /// The graph.
-    pub fn build(mut self) -> JobGraph {
-        for stage in &self.stages {
+    pub fn build(self) -> JobGraph {
+        let Self { stages, outputs, sides, environments } = self;
+        let mut graph = JobGraph { stages, outputs, sides, environments };
+        for stage in &graph.stages {
             let partitioning = match (stage.keyed, stage.gates.is_empty()) {
+                _ if graph.has_panes(stage) => Partitioning::OneLaneByWindow,
                 (false, true) => Partitioning::Any,
                 (false, false) => Partitioning::AnyByWindow,
                 (true, true) => Partitioning::ByKey,
                 (true, false) => Partitioning::ByKeyAndWindow,
             };
             for output in &stage.upstream {
-                self.outputs[output.index()].consumers.push(ConsumerSpec { stage: stage.id, partitioning });
+                graph.outputs[output.index()].consumers.push(ConsumerSpec { stage: stage.id, partitioning });
             }
         }
-        JobGraph { stages: self.stages, outputs: self.outputs, sides: self.sides, environments: self.environments }
+        graph
     }
 
     fn stage(&mut self, name: &str, kind: StageKind, env: Option<EnvIndex>, upstream: &[OutputHandle]) -> StageId {

@@ -8,6 +8,6 @@ pub use builder::{JobGraphBuilder, OutputHandle};
 pub(crate) use state::{Leftover, StageState, Take};
 
 pub use spec::{
-    ConsumerSpec, EnvIndex, GraphError, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess, SideGate,
-    SideId, SideMapping, SideSpec, StageId, StageKind, StageName, StageSpec,
+    ConsumerSpec, EnvIndex, GraphError, Grouping, JobGraph, OutputId, OutputSpec, Partitioning, SideAccess,
+    SideContents, SideGate, SideId, SideMapping, SideRead, SideSpec, StageId, StageKind, StageName, StageSpec,
 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use purlin_model::coder::Coder;
 use purlin_model::slices::SlicedWindows;
-use purlin_model::time::{EventTime, Millis};
+use purlin_model::time::EventTime;
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use thiserror::Error;
@@ -146,6 +146,8 @@ pub enum Grouping {
     AppendOnce,
     /// For any trigger and windowing: all that a trigger may need is kept per key and window.
     KeyMajor,
+    /// The same of elements that have no keys, as if all had the same one of no bytes: the panes of a side input.
+    OneKey,
 }
 
 /// A materialised PCollection.
@@ -188,6 +190,9 @@ pub enum Partitioning {
     ByKey,
     /// A lane per key group, and batches cut by window as in [`AnyByWindow`](Self::AnyByWindow).
     ByKeyAndWindow,
+    /// The lane of the key of no bytes, whatever the elements are, so that at most one bundle runs at a time and takes them in
+    /// order; batches are cut by window.
+    OneLaneByWindow,
 }
 
 impl Partitioning {
@@ -198,7 +203,12 @@ impl Partitioning {
 
     /// Whether batches are cut by window.
     pub fn by_window(self) -> bool {
-        matches!(self, Self::AnyByWindow | Self::ByKeyAndWindow)
+        matches!(self, Self::AnyByWindow | Self::ByKeyAndWindow | Self::OneLaneByWindow)
+    }
+
+    /// Whether at most one running bundle takes from a lane.
+    pub fn locks_lanes(self) -> bool {
+        self.by_key() || self == Self::OneLaneByWindow
     }
 }
 
@@ -211,6 +221,8 @@ pub struct SideSpec {
     pub materialize: StageId,
     /// How it is read.
     pub access: SideAccess,
+    /// What is kept of a window.
+    pub contents: SideContents,
     /// Assigns the windows of the side input.
     pub window_fn: WindowFn,
     /// How an element's value stands on the wire.
@@ -226,6 +238,28 @@ pub enum SideAccess {
     Iterable,
     /// `beam:side_input:multimap:v1`: all values of a key and window; elements are KVs.
     Multimap,
+}
+
+/// What a side input holds of each window. Whichever it is, readers see none of it before the bundle that kept it commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SideContents {
+    /// All of its elements, readable when the window is complete.
+    All,
+    /// The same of a collection that may not end: elements behind the end of a window that was read are dropped and counted.
+    InTime,
+    /// Those of the latest pane, readable from the first pane on. The stage that keeps it takes panes: iterables of its elements.
+    LatestPane,
+}
+
+/// What elements of a main window read of a side input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SideRead {
+    /// The window that ends here: its last instant.
+    Window(EventTime),
+    /// Something that only the SDK knows.
+    Anything,
+    /// Nothing: the side input has no window there, as the SDK will say.
+    Nothing,
 }
 
 /// A stage's dependence on a side input.
@@ -247,17 +281,14 @@ pub enum SideMapping {
 }
 
 impl SideSpec {
-    /// The watermark that the materialised side input must reach before an element of a main window that ends at
-    /// `main_max` may read it.
-    pub fn ready_at(&self, main_max: EventTime, mapping: SideMapping) -> EventTime {
+    /// What elements of a main window read whose last instant is `main_max`.
+    pub fn read_by(&self, main_max: EventTime, mapping: SideMapping) -> SideRead {
         match mapping {
             SideMapping::Default => match self.window_fn.side_window_of(main_max) {
-                // A watermark at a window's last instant allows elements there: groupings emit at just that instant.
-                Some(window) => window.max_timestamp() + Millis(1),
-                // There is no such window, which the SDK will say.
-                None => EventTime::MIN,
+                Some(window) => SideRead::Window(window.max_timestamp()),
+                None => SideRead::Nothing,
             },
-            SideMapping::Opaque => EventTime::MAX,
+            SideMapping::Opaque => SideRead::Anything,
         }
     }
 }
@@ -266,7 +297,7 @@ impl StageKind {
     /// Whether its bundles have the state of their lanes, and may wait for timers.
     pub fn keeps_state(&self) -> bool {
         match self {
-            Self::Group { grouping: Grouping::KeyMajor, .. } | Self::Worker => true,
+            Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. } | Self::Worker => true,
             Self::Group { grouping: Grouping::AppendOnce, .. }
             | Self::SortByTime
             | Self::Impulse
@@ -292,7 +323,7 @@ impl StageKind {
     pub fn waits_for_all(&self) -> bool {
         match self {
             Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime => true,
-            Self::Group { grouping: Grouping::KeyMajor, .. }
+            Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
             | Self::Impulse
             | Self::TestStream
             | Self::Worker
@@ -320,13 +351,25 @@ impl JobGraph {
     /// The coder of a stage's elements, if they are pairs that reach it by their keys.
     pub fn keyed_input(&self, stage: StageId) -> Option<&Arc<Coder>> {
         let stage = self.stage(stage);
-        let input = stage.upstream.first().filter(|_| stage.keyed)?;
-        Some(&self.output(*input).coder)
+        let input = self.output(*stage.upstream.first().filter(|_| stage.keyed)?);
+        let by_key = |consumer: &ConsumerSpec| consumer.stage == stage.id && consumer.partitioning.by_key();
+        input.consumers.iter().any(by_key).then_some(&input.coder)
     }
 
     /// The stage that a script feeds, if there is one.
     pub fn scripted(&self) -> Option<&StageSpec> {
         self.stages.iter().find(|stage| stage.kind == StageKind::TestStream)
+    }
+
+    /// Whether a stage makes or keeps the panes of a side input: it takes its input in order, window by window.
+    pub fn has_panes(&self, stage: &StageSpec) -> bool {
+        match stage.kind {
+            StageKind::Group { grouping, .. } => grouping == Grouping::OneKey,
+            StageKind::Materialize(side) => {
+                self.sides.get(side.index()).is_some_and(|side| side.contents == SideContents::LatestPane)
+            }
+            StageKind::Impulse | StageKind::TestStream | StageKind::Worker | StageKind::SortByTime => false,
+        }
     }
 
     /// Checks what the engine relies on: ids are indices, references exist, and stages are in topological order.
@@ -388,8 +431,8 @@ impl JobGraph {
                         problem: format!("is sent to {}, which does not exist", consumer.stage),
                     });
                 };
-                if stage.keyed != consumer.partitioning.by_key()
-                    || stage.gates.is_empty() == consumer.partitioning.by_window()
+                let by_window = !stage.gates.is_empty() || self.has_panes(stage);
+                if stage.keyed != consumer.partitioning.locks_lanes() || by_window != consumer.partitioning.by_window()
                 {
                     return Err(fail(stage, format!("takes {} partitioned {:?}", output.id, consumer.partitioning)));
                 }

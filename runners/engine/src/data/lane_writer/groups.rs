@@ -5,10 +5,9 @@
 //!   large group ─► extents in the store ─► an element in a batch of its own, which pins them
 //! ```
 
-use purlin_model::key_group::KeyGroup;
 use purlin_model::time::EventTime;
 
-use super::{Exploded, LaneWriter, Route, WriteError};
+use super::{Exploded, LaneWriter, Route, WriteError, lane_of};
 use crate::core::lane::Lane;
 use crate::core::stage::OutputId;
 use crate::data::{BatchId, ElementBatch, ElementBatchBuilder};
@@ -79,15 +78,7 @@ impl LaneWriter {
         shelf.totals.bytes += (header.len() + value.len()) as u64;
         let mut own = Vec::new();
         for route in &mut writer.routes {
-            let lane = if route.partitioning.by_key() {
-                let key = writer
-                    .coder
-                    .key_of(value)
-                    .map_err(|source| WriteError::Key { output: writer.name.clone(), source })?;
-                Lane::Group(KeyGroup::of_key(key))
-            } else {
-                Lane::Any
-            };
+            let lane = lane_of(route.partitioning, &writer.coder, value, &writer.name)?;
             // It stands alone in its batch, so that its extents go when it goes. What came before goes before.
             route.flush_all(writer.id, shelf)?;
             let first = shelf.routed.len();

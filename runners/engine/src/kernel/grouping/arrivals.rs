@@ -43,13 +43,14 @@ struct Record {
     timestamp: EventTime,
 }
 
-/// The elements that are not refused, by key and then by window. `input` is the collection that they came from; `take`
-/// tells whether a window takes elements.
+/// The elements that are not refused, by key and then by window. `input` is the collection that they came from; with `one_key`
+/// none of them has a key; `take` tells whether a window takes elements.
 ///
 /// # Errors
 /// If an element's key or windows cannot be read.
 pub(super) fn by_key<'a>(
     input: &OutputSpec,
+    one_key: bool,
     batches: &'a [(Arc<ElementBatch>, BatchSlice)],
     mut take: impl FnMut(&BoundedWindow) -> bool,
 ) -> Result<Vec<(Bytes, Vec<Arrival<'a>>)>, KernelError> {
@@ -60,7 +61,7 @@ pub(super) fn by_key<'a>(
     for (position, (batch, slice)) in batches.iter().enumerate() {
         for index in slice.first..slice.last {
             let view = batch.get(index as usize);
-            let key = input.coder.key_of(view.value).map_err(KernelError::Key)?;
+            let key = if one_key { &[] } else { input.coder.key_of(view.value).map_err(KernelError::Key)? };
             if header != view.header {
                 let read = Header::decode(&mut &view.header[..], input.windows)?;
                 header = view.header.to_vec();

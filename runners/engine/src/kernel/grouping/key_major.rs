@@ -22,7 +22,7 @@ use super::arrivals::{self, Arrival, Value};
 use super::cells::{Cells, Wake, window_bytes};
 use super::merge::{self, Answers, Becomes, Questions};
 use crate::core::bundle::DropCounts;
-use crate::core::stage::{OutputId, OutputSpec, StageSpec};
+use crate::core::stage::{Grouping, OutputId, OutputSpec, StageKind, StageSpec};
 use crate::data::LaneWriter;
 use crate::kernel::trigger::At;
 use crate::kernel::window::{Contents, Pane, is_expired};
@@ -42,17 +42,28 @@ pub(crate) fn group(
 ) -> Result<KernelDone, KernelError> {
     let kept = io.kept.as_mut().ok_or(KernelError::NoState(spec.id))?;
     let cells = Cells::new(&mut *kept.view, &spec.name, strategy, input.windows);
-    let (watermark, now, dropped) = (kept.watermark, kept.now, &mut kept.dropped);
+    let (watermark, now, dropped) = (io.watermark, kept.now, &mut io.dropped);
+    let one_key = matches!(spec.kind, StageKind::Group { grouping: Grouping::OneKey, .. });
     let merging = strategy.merge_status == MergeStatus::NeedsMerge;
-    let mut groups =
-        Groups { cells, strategy, output, out: &mut *io.out, watermark, now, merging, value: Vec::new(), dropped };
+    let mut groups = Groups {
+        cells,
+        strategy,
+        output,
+        out: &mut *io.out,
+        watermark,
+        now,
+        merging,
+        one_key,
+        value: Vec::new(),
+        dropped,
+    };
     if io.input.slices().is_empty() {
         groups.fire_due()?;
         return Ok(KernelDone::Whole);
     }
     let mut late = 0;
     let batches = io.input.load()?;
-    let of_keys = arrivals::by_key(input, &batches, |window| {
+    let of_keys = arrivals::by_key(input, one_key, &batches, |window| {
         let expired = is_expired(window, strategy, watermark);
         late += u64::from(expired);
         !expired
@@ -84,6 +95,8 @@ struct Groups<'a> {
     watermark: EventTime,
     now: ProcessingTime,
     merging: bool,
+    /// Whether there are no keys, so that the panes are those of a side input.
+    one_key: bool,
     value: Vec<u8>,
     dropped: &'a mut DropCounts,
 }
@@ -287,16 +300,17 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Key, count, values: the encoding of `KV<K, Iterable<V>>` with a known count.
+    /// Key, count, values: the encoding of `KV<K, Iterable<V>>` with a known count. Without keys, of `Iterable<V>`.
     fn emit(&mut self, key: &Bytes, window: &BoundedWindow, buffers: &[Bytes], pane: Pane) -> Result<(), KernelError> {
         self.value.clear();
         self.value.extend_from_slice(key);
-        let too_large = |bytes| KernelError::GroupTooLarge {
-            key: key.escape_ascii().to_string(),
-            window: format!("{window:?}"),
-            values: pane.values,
-            bytes,
-            max: GROUP_BYTES_MAX,
+        let one_key = self.one_key;
+        let too_large = |bytes| {
+            let (window, values, max) = (format!("{window:?}"), pane.values, GROUP_BYTES_MAX);
+            if one_key {
+                return KernelError::PaneTooLarge { window, values, bytes, max };
+            }
+            KernelError::GroupTooLarge { key: key.escape_ascii().to_string(), window, values, bytes, max }
         };
         let count = i32::try_from(pane.values).map_err(|_| too_large(u64::MAX))?;
         self.value.extend_from_slice(&count.to_be_bytes());
