@@ -75,6 +75,38 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// A leaf of the runner's own making, with its transform, which has a name, what it does and where: from one PCollection to another,
+    /// and at the beginning of a stage. It is put into its place by who makes it.
+    pub(crate) fn make_leaf(
+        &mut self,
+        id: &str,
+        kind: LeafKind,
+        mut transform: pb::PTransform,
+        (input, output): (PCollectionId, PCollectionId),
+        origin: TransformId,
+    ) -> Leaf {
+        let name = transform.unique_name.clone();
+        let env = Some(transform.environment_id.as_str()).filter(|env| !env.is_empty()).map(EnvironmentId::new);
+        transform.inputs.insert("in".to_owned(), input.to_string());
+        transform.outputs.insert("out".to_owned(), output.to_string());
+        Leaf {
+            id: self.add_transform(id, transform),
+            name,
+            kind,
+            inputs: vec![input],
+            sides: BTreeMap::new(),
+            outputs: BTreeMap::from([(LocalName::new("out"), output)]),
+            env,
+            forced_root: true,
+            splittable: false,
+            finalizes: false,
+            stateful: false,
+            asks: None,
+            slices: None,
+            origin,
+        }
+    }
+
     pub(crate) fn pcollection(&self, id: &PCollectionId) -> &pb::PCollection {
         &self.components.pcollections[id.as_str()]
     }

@@ -7,11 +7,9 @@
 //! Nobody emits the questions and nobody reads the answers but the grouping itself, while it runs. Comes behind
 //! `prefix_lengths`, because windows stand in both as they do in elements.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use prost::Message;
-use purlin_model::ids::{EnvironmentId, LocalName};
+use purlin_model::ids::EnvironmentId;
 use purlin_model::window::WindowFn;
 use purlin_model::windowing_strategy::MergeStatus;
 use purlin_proto::pipeline::v1 as pb;
@@ -23,7 +21,7 @@ use crate::graph::{Graph, Leaf, LeafKind};
 pub(super) fn run(graph: &mut Graph) {
     for mut leaf in std::mem::take(&mut graph.leaves) {
         if let (LeafKind::GroupByKey, Some(env)) = (leaf.kind, merging_environment(graph, &leaf)) {
-            let merger = merger(graph, &leaf, env);
+            let merger = merger(graph, &leaf, &env);
             leaf.asks = Some(merger.id.clone());
             graph.leaves.push(merger);
         }
@@ -47,7 +45,7 @@ fn merging_environment(graph: &Graph, leaf: &Leaf) -> Option<EnvironmentId> {
     strategy.environment_id.clone().or_else(of_input).or_else(only)
 }
 
-fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
+fn merger(graph: &mut Graph, leaf: &Leaf, env: &EnvironmentId) -> Leaf {
     let strategy = graph.pcollection(&leaf.inputs[0]).windowing_strategy_id.clone();
     let strategy = &graph.components.windowing_strategies[&strategy];
     let (window, window_fn) = (strategy.window_coder_id.clone(), strategy.window_fn.clone().unwrap_or_default());
@@ -68,33 +66,15 @@ fn merger(graph: &mut Graph, leaf: &Leaf, env: EnvironmentId) -> Leaf {
     };
     let questions = pcollection("MergeWindows.in", &question);
     let answers = pcollection("MergeWindows.out", &answer);
-    let name = format!("{}/MergeWindows", leaf.name);
     let payload = for_merging(window_fn).encode_to_vec().into();
     let transform = pb::PTransform {
-        unique_name: name.clone(),
+        unique_name: format!("{}/MergeWindows", leaf.name),
         spec: Some(pb::FunctionSpec { urn: primitives::MERGE_WINDOWS.to_owned(), payload }),
-        inputs: BTreeMap::from([("in".to_owned(), questions.to_string())]),
-        outputs: BTreeMap::from([("out".to_owned(), answers.to_string())]),
         environment_id: env.to_string(),
         ..pb::PTransform::default()
     };
-    let id = graph.add_transform(&format!("{}/MergeWindows", leaf.id), transform);
-    Leaf {
-        id,
-        name,
-        kind: LeafKind::Worker,
-        inputs: vec![questions],
-        sides: BTreeMap::new(),
-        outputs: BTreeMap::from([(LocalName::new("out"), answers)]),
-        env: Some(env),
-        forced_root: true,
-        splittable: false,
-        finalizes: false,
-        stateful: false,
-        asks: None,
-        slices: None,
-        origin: leaf.origin.clone(),
-    }
+    let id = format!("{}/MergeWindows", leaf.id);
+    graph.make_leaf(&id, LeafKind::Worker, transform, (questions, answers), leaf.origin.clone())
 }
 
 /// The window function for who merges by it, as its SDK reads it there.

@@ -7,7 +7,7 @@
 //! collection that is read. What is bounded, or fires once, at the end of its window, is kept without. Comes behind all passes that
 //! look at who reads what, because the reader still names the collection itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use prost::Message;
 use purlin_model::ids::{LocalName, PCollectionId, TransformId};
@@ -73,29 +73,8 @@ fn panes(graph: &mut Graph, side: &PCollectionId, reader: TransformId) -> Leaf {
     let coder = graph.coder(coders::ITERABLE, &[&element]);
     let panes = graph.add_pcollection(side, &format!("{side}/Panes.out"), &coder);
     let name = format!("panes of {}", graph.pcollection(side).unique_name);
-    let transform = pb::PTransform {
-        unique_name: name.clone(),
-        inputs: BTreeMap::from([("in".to_owned(), side.to_string())]),
-        outputs: BTreeMap::from([("out".to_owned(), panes.to_string())]),
-        ..pb::PTransform::default()
-    };
-    let id = graph.add_transform(&format!("{side}/Panes"), transform);
-    Leaf {
-        id,
-        name,
-        kind: LeafKind::Panes,
-        inputs: vec![side.clone()],
-        sides: BTreeMap::new(),
-        outputs: BTreeMap::from([(LocalName::new("out"), panes)]),
-        env: None,
-        forced_root: true,
-        splittable: false,
-        finalizes: false,
-        stateful: false,
-        asks: None,
-        slices: None,
-        origin: reader,
-    }
+    let transform = pb::PTransform { unique_name: name, ..pb::PTransform::default() };
+    graph.make_leaf(&format!("{side}/Panes"), LeafKind::Panes, transform, (side.clone(), panes), reader)
 }
 
 #[cfg(test)]

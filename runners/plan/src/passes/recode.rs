@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId};
+use purlin_model::ids::{EnvironmentId, PCollectionId, TransformId};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_coders as coders;
 use purlin_proto::urns::standard_ptransforms::primitives;
@@ -34,7 +34,7 @@ pub(super) fn run(graph: &mut Graph) {
                 let nearest = environments.get(&*input).or_else(|| environments.get(leaf.outputs.values().next()?));
                 // Without any environment there is no element either: nobody makes any, and nobody reads them.
                 let Some(env) = nearest.or_else(|| environments.values().next()).cloned() else { continue };
-                let fresh = recode(graph, &leaf.id, input, &wanted, env);
+                let fresh = recode(graph, &leaf.id, input, &wanted, &env);
                 recoded.insert(input.clone(), fresh.clone());
                 *input = fresh;
             }
@@ -98,35 +98,19 @@ fn recode(
     for_leaf: &TransformId,
     input: &PCollectionId,
     coder: &str,
-    env: EnvironmentId,
+    env: &EnvironmentId,
 ) -> PCollectionId {
     let fresh = graph.add_pcollection(input, &format!("{for_leaf}/Recode({input}).out"), coder);
-    let name = format!("{}/Recode({input})", graph.transform(for_leaf).unique_name);
     let transform = pb::PTransform {
-        unique_name: name.clone(),
+        unique_name: format!("{}/Recode({input})", graph.transform(for_leaf).unique_name),
         spec: Some(pb::FunctionSpec { urn: primitives::FLATTEN.to_owned(), ..pb::FunctionSpec::default() }),
-        inputs: BTreeMap::from([("in".to_owned(), input.to_string())]),
-        outputs: BTreeMap::from([("out".to_owned(), fresh.to_string())]),
         environment_id: env.to_string(),
         ..pb::PTransform::default()
     };
-    let id = graph.add_transform(&format!("{for_leaf}/Recode({input})"), transform);
-    graph.leaves.push(Leaf {
-        origin: for_leaf.clone(),
-        id,
-        name,
-        kind: LeafKind::Worker,
-        inputs: vec![input.clone()],
-        sides: BTreeMap::new(),
-        outputs: BTreeMap::from([(LocalName::new("out"), fresh.clone())]),
-        env: Some(env),
-        forced_root: false,
-        splittable: false,
-        finalizes: false,
-        stateful: false,
-        asks: None,
-        slices: None,
-    });
+    let id = format!("{for_leaf}/Recode({input})");
+    let between = (input.clone(), fresh.clone());
+    let recode = graph.make_leaf(&id, LeafKind::Worker, transform, between, for_leaf.clone());
+    graph.leaves.push(Leaf { forced_root: false, ..recode });
     fresh
 }
 

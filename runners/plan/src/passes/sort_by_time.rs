@@ -5,10 +5,7 @@
 //! ```
 //! The sort is the runner's own, per key; between it and the ParDo the order of each key is kept.
 
-use std::collections::BTreeMap;
-
 use prost::Message;
-use purlin_model::ids::LocalName;
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_ptransforms::primitives;
 
@@ -41,30 +38,9 @@ fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
     let input = leaf.inputs[0].clone();
     let coder = graph.pcollection(&input).coder_id.clone();
     let sorted = graph.add_pcollection(&input, &format!("{}/SortByTime.out", leaf.id), &coder);
-    let name = format!("{}/SortByTime", leaf.name);
-    let transform = pb::PTransform {
-        unique_name: name.clone(),
-        inputs: BTreeMap::from([("in".to_owned(), input.to_string())]),
-        outputs: BTreeMap::from([("out".to_owned(), sorted.to_string())]),
-        ..pb::PTransform::default()
-    };
-    let id = graph.add_transform(&format!("{}/SortByTime", leaf.id), transform);
-    Leaf {
-        id,
-        name,
-        kind: LeafKind::SortByTime,
-        inputs: vec![input],
-        sides: BTreeMap::new(),
-        outputs: BTreeMap::from([(LocalName::new("out"), sorted)]),
-        env: None,
-        forced_root: true,
-        splittable: false,
-        finalizes: false,
-        stateful: false,
-        asks: None,
-        slices: None,
-        origin: leaf.id.clone(),
-    }
+    let transform = pb::PTransform { unique_name: format!("{}/SortByTime", leaf.name), ..pb::PTransform::default() };
+    let id = format!("{}/SortByTime", leaf.id);
+    graph.make_leaf(&id, LeafKind::SortByTime, transform, (input, sorted), leaf.id.clone())
 }
 
 #[cfg(test)]
