@@ -13,6 +13,15 @@ use harness::{Server, finish, purlin, python, until, with_python};
 /// The runners that must give the same results.
 const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
 
+/// One of our examples by `purlin run` on this runner, in its own process alone.
+fn example(file: &str, runner: &str) -> Command {
+    let mut command = purlin();
+    command.args(["run", "--workers", "1", "--runner", runner, "--"]);
+    let mut command = with_python(command);
+    command.arg(Path::new("examples/python").join(file));
+    command
+}
+
 #[test]
 fn beams_examples_give_equal_results_on_every_runner() {
     let server = Server::start();
@@ -26,10 +35,7 @@ fn beams_examples_give_equal_results_on_every_runner() {
 #[test]
 fn the_dashboard_on_every_runner() {
     for runner in RUNNERS {
-        let mut command = purlin();
-        command.args(["run", "--workers", "1", "--runner", runner, "--"]);
-        let mut command = with_python(command);
-        command.arg("examples/python/dashboard.py");
+        let command = example("dashboard.py", runner);
         prints_what_the_guide_says(command, Column::Python);
     }
 }
@@ -38,10 +44,7 @@ fn the_dashboard_on_every_runner() {
 #[test]
 fn the_exchange_rates_on_every_runner() {
     for runner in RUNNERS {
-        let mut command = purlin();
-        command.args(["run", "--workers", "1", "--runner", runner, "--"]);
-        let mut command = with_python(command);
-        command.arg("examples/python/exchange_rates.py");
+        let command = example("exchange_rates.py", runner);
         let number = |text: &str| text.parse::<u64>().ok();
         let order = |line: &String| {
             let (order, rates) = line.strip_prefix("order ")?.split_once(" USD at rates ")?;

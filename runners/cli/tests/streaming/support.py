@@ -5,8 +5,11 @@ import threading
 
 import apache_beam as beam
 import grpc
+from apache_beam.coders import StrUtf8Coder, VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2_grpc
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.transforms import window
 
 
 def pipeline(*more):
@@ -15,6 +18,20 @@ def pipeline(*more):
         "--experiments=disable_logging_submission_environment",
         f"--experiments=purlin_runner={os.environ['PURLIN_RUNNER']}", *more,
     ]))
+
+
+def script():
+    """Pairs of a key and a number, as a test scripts them."""
+    return TestStream(coder=beam.coders.TupleCoder([StrUtf8Coder(), VarIntCoder()]))
+
+
+def typed():
+    """Whoever keeps state wants to know what keys are; what a TestStream emits Python declares to be anything."""
+    return beam.Map(lambda pair: pair).with_output_types(tuple[str, int])
+
+
+def stamped(events, *numbers):
+    return events.add_elements([window.TimestampedValue(("k", number), number) for number in numbers])
 
 
 # What a DoFn shows to its test, by the name of the test. DoFns are pickled; what they name in this module is not.

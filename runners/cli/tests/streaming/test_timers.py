@@ -1,27 +1,13 @@
 """State and timers in streams."""
 
 import apache_beam as beam
-from apache_beam.coders import StrUtf8Coder, VarIntCoder
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.coders import VarIntCoder
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import userstate, window
+from apache_beam.transforms import userstate
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Timestamp
 
-from support import pipeline
-
-
-def script():
-    return TestStream(coder=beam.coders.TupleCoder([StrUtf8Coder(), VarIntCoder()]))
-
-
-def typed():
-    """Whoever keeps state wants to know what keys are; what a TestStream emits Python declares to be anything."""
-    return beam.Map(lambda pair: pair).with_output_types(tuple[str, int])
-
-
-def stamped(events, *numbers):
-    return events.add_elements([window.TimestampedValue(("k", number), number) for number in numbers])
+from support import pipeline, script, stamped, typed
 
 
 class Buffer(beam.DoFn):
