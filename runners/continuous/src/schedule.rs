@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use purlin_engine::core::bundle::BundleStats;
-use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
+use purlin_engine::core::schedule::{Pick, ReadyStage, ResultsFirst, Schedule};
 use purlin_engine::core::stage::{StageId, StageSpec};
 use purlin_model::time::ProcessingTime;
 
@@ -44,17 +44,18 @@ struct Cost {
     thousand: u64,
 }
 
-/// Picks the ready stage that is farthest from the sources, in bundles that take about as long as they may.
+/// Picks what is nearest to the results ([`ResultsFirst`]), in bundles that take about as long as they may.
 #[derive(Clone, Debug)]
 pub struct FlowSchedule {
     options: FlowOptions,
+    order: ResultsFirst,
     costs: BTreeMap<StageId, Cost>,
 }
 
 impl FlowSchedule {
     /// A schedule with these knobs.
     pub fn new(options: FlowOptions) -> Self {
-        Self { options, costs: BTreeMap::new() }
+        Self { options, order: ResultsFirst::default(), costs: BTreeMap::new() }
     }
 
     fn elements_max(&self, stage: StageId) -> u64 {
@@ -66,7 +67,7 @@ impl FlowSchedule {
 
 impl Schedule for FlowSchedule {
     fn pick(&mut self, ready: &[ReadyStage<'_>], _now: ProcessingTime) -> Option<Pick> {
-        let chosen = ready.iter().max_by_key(|ready| (ready.stage.depth, std::cmp::Reverse(ready.stage.id)))?;
+        let chosen = self.order.choose(ready)?;
         Some(Pick {
             stage: chosen.stage.id,
             lanes_max: chosen.share_of_lanes(),

@@ -1,7 +1,7 @@
 //! The eager schedule: whatever can run, runs.
 
 use purlin_engine::core::bundle::BundleStats;
-use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
+use purlin_engine::core::schedule::{Pick, ReadyStage, ResultsFirst, Schedule};
 use purlin_engine::core::stage::{StageId, StageSpec};
 use purlin_model::time::ProcessingTime;
 
@@ -27,18 +27,19 @@ impl Default for EagerOptions {
     }
 }
 
-/// Picks the ready stage that is farthest from the sources, so that what is there is finished before more is made,
+/// Picks what is nearest to the results ([`ResultsFirst`]), so that what is there is finished before more is made,
 /// and shares its input out evenly among its workers.
 #[derive(Clone, Debug)]
 pub struct EagerSchedule {
     options: EagerOptions,
+    order: ResultsFirst,
     random: u64,
 }
 
 impl EagerSchedule {
     /// A schedule with these bounds.
     pub fn new(options: EagerOptions) -> Self {
-        Self { options, random: options.shuffle_seed.unwrap_or(0) }
+        Self { options, order: ResultsFirst::default(), random: options.shuffle_seed.unwrap_or(0) }
     }
 
     /// The next of a fixed sequence of numbers (SplitMix64), which depends on the seed alone.
@@ -58,7 +59,7 @@ impl Schedule for EagerSchedule {
                 let at = self.next_random() as usize % ready.len();
                 ready.get(at)
             }
-            None => ready.iter().max_by_key(|ready| (ready.stage.depth, std::cmp::Reverse(ready.stage.id))),
+            None => self.order.choose(ready),
         }?;
         let elements = if chosen.stage.splittable { chosen.share_of_source() } else { chosen.share() };
         Some(Pick {
