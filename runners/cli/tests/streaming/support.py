@@ -5,9 +5,11 @@ import threading
 
 import apache_beam as beam
 import grpc
+import pytest
 from apache_beam.coders import StrUtf8Coder, VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2_grpc
+from apache_beam.runners.runner import PipelineState
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms import window
 
@@ -49,6 +51,15 @@ def shown(test, number):
     with SEEN_ALL:
         SEEN_ALL.wait_for(lambda: len(SEEN.get(test, [])) >= number, timeout=30)
         return SEEN.get(test, [])
+
+
+def stop(result):
+    """Ends a job that does not end by itself."""
+    result.cancel()
+    # Python's client raises whatever is not DONE.
+    with pytest.raises(RuntimeError, match="CANCELLED"):
+        result.wait_until_finish()
+    assert result.state == PipelineState.CANCELLED
 
 
 def service():

@@ -64,36 +64,6 @@ def test_sessions_merge_as_their_elements_come():
         ]))
 
 
-def test_touching_sessions_stay_apart():
-    with pipeline("--streaming") as p:
-        events = stamped(script(), 0, 10).advance_watermark_to_infinity()
-        grouped = p | events | beam.WindowInto(window.Sessions(10)) | beam.GroupByKey()
-        assert_that(panes(grouped), equal_to([
-            ("k", 0.0, [0], "ON_TIME", 0, True), ("k", 10.0, [10], "ON_TIME", 0, True),
-        ]))
-
-
-def test_a_count_fires_once():
-    with pipeline("--streaming", "--allow_unsafe_triggers") as p:
-        events = stamped(stamped(script(), 1, 2), 3, 4).advance_watermark_to_infinity()
-        grouped = p | events | beam.WindowInto(
-            window.GlobalWindows(), trigger=trigger.AfterCount(2),
-            accumulation_mode=trigger.AccumulationMode.DISCARDING) | beam.GroupByKey() | beam.MapTuple(
-                lambda key, values: (key, sorted(values)))
-        assert_that(grouped, equal_to([("k", [1, 2])]))
-
-
-def test_sliding_windows_wait_for_their_ends():
-    events = stamped(script(), 7).advance_watermark_to(9)
-    events = stamped(events, 11).advance_watermark_to_infinity()
-    with pipeline("--streaming") as p:
-        grouped = p | events | beam.WindowInto(window.SlidingWindows(10, 5)) | beam.GroupByKey()
-        assert_that(panes(grouped), equal_to([
-            ("k", 0.0, [7], "ON_TIME", 0, True), ("k", 5.0, [7, 11], "ON_TIME", 0, True),
-            ("k", 10.0, [11], "ON_TIME", 0, True),
-        ]))
-
-
 def test_groupings_behind_groupings():
     events = stamped(script(), 1, 2, 11).advance_watermark_to(20).advance_watermark_to_infinity()
     with pipeline("--streaming") as p:
