@@ -6,9 +6,10 @@ use std::sync::Arc;
 use purlin_capability_matrix::sheet::CapabilitySheet;
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::schedule::Schedule;
-use purlin_plan::{Problems, StageGraph, ValidatedPipeline};
+use purlin_plan::{PlanOptions, Problems, StageGraph, ValidatedPipeline};
 use thiserror::Error;
 
+use crate::dead_letter_options::DeadLetterOptions;
 use crate::options::{JobOptions, OptionError, OptionSpec};
 
 /// A runner: direct, micro-batch, continuous, a delegate, or one of a third party.
@@ -22,11 +23,31 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// What it does of everything that a pipeline can need. Nothing that it does not declare is ever asked of it.
     fn sheet(&self) -> &CapabilitySheet;
 
-    /// Turns a pipeline into a job that the driver can run.
+    /// Turns a pipeline into a job that the driver can run. Call [`translate`], which adds what is the same for all runners.
     ///
     /// # Errors
     /// All reasons why it cannot run this pipeline with these options.
     fn translate(&self, pipeline: &ValidatedPipeline, options: &JobOptions) -> Result<Job, BackendError>;
+}
+
+/// Turns a pipeline into a job of a runner, with what a job can ask of every runner.
+///
+/// # Errors
+/// As [`Backend::translate`].
+pub fn translate(
+    backend: &dyn Backend,
+    pipeline: &ValidatedPipeline,
+    options: &JobOptions,
+) -> Result<Job, BackendError> {
+    let dead_letters = DeadLetterOptions::of(options)?;
+    let plan = PlanOptions { isolate_sources: dead_letters.is_some() };
+    let mut job = if plan == PlanOptions::default() {
+        backend.translate(pipeline, options)?
+    } else {
+        backend.translate(&pipeline.clone().planned_by(plan), options)?
+    };
+    job.config.dead_letters_max = dead_letters.map(|wanted| wanted.count_max);
+    Ok(job)
 }
 
 /// A job, ready to be driven.

@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use purlin_engine::core::config::EngineConfig;
-use purlin_plan::PlanOptions;
-
 use crate::options::{JobOptions, OptionError, OptionKind, OptionSpec};
 
 /// Where dead letters go.
@@ -28,9 +25,6 @@ pub const DEAD_LETTER_MAX: OptionSpec = OptionSpec {
     least: Some(1),
 };
 
-/// How many there may be if the job does not say.
-const COUNT_MAX: u64 = 1_000;
-
 /// What a job wants of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterOptions {
@@ -47,7 +41,7 @@ impl DeadLetterOptions {
     /// If a value is not what its option takes, or there is a number without a folder.
     pub fn of(options: &JobOptions) -> Result<Option<Self>, OptionError> {
         let folder = options.string(DEAD_LETTER_DIR.name)?.or_else(|| options.experiment(DEAD_LETTER_DIR.name));
-        let count_max = DEAD_LETTER_MAX.integer(options)?;
+        let count_max = DEAD_LETTER_MAX.integer_or_default(options)?;
         let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
             if DEAD_LETTER_MAX.is_set(options) {
                 let expected = "left out, or given together with --dead_letter_dir";
@@ -55,18 +49,9 @@ impl DeadLetterOptions {
             }
             return Ok(None);
         };
-        let count_max = count_max.map_or(COUNT_MAX, i64::unsigned_abs);
+        // It has a default.
+        let count_max = count_max.map_or(u64::MAX, i64::unsigned_abs);
         Ok(Some(Self { folder: PathBuf::from(folder), count_max }))
-    }
-
-    /// What they ask of the plan: an element that fails must be an input of its own.
-    pub const fn plan_options(wanted: Option<&Self>) -> PlanOptions {
-        PlanOptions { isolate_sources: wanted.is_some() }
-    }
-
-    /// What they ask of the engine.
-    pub fn configure(wanted: Option<&Self>, config: EngineConfig) -> EngineConfig {
-        EngineConfig { dead_letters_max: wanted.map(|wanted| wanted.count_max), ..config }
     }
 }
 

@@ -24,7 +24,7 @@ mod text;
 mod window_lifetime;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
-pub use backend::{Backend, BackendError, Job};
+pub use backend::{Backend, BackendError, Job, translate};
 pub use dead_letter::{DEAD_LETTER_FILE, DeadLetter, DeadLetterError, DeadLetterFile, read_dead_letters};
 pub use dead_letter_options::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DeadLetterOptions};
 pub use executor::{

@@ -50,6 +50,14 @@ impl OptionSpec {
         }
     }
 
+    /// The same, or what it is if the job does not say; `None` if that is nothing.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn integer_or_default(&self, options: &JobOptions) -> Result<Option<i64>, OptionError> {
+        Ok(self.integer(options)?.or_else(|| self.default?.parse().ok()))
+    }
+
     /// What is wrong with the value that a job gives, if it gives any.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use purlin_backend::{Backend, BackendError, DeadLetterOptions, Job, JobOptions, OptionKind, OptionSpec};
+use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec};
 use purlin_capability_matrix::sheet::{self, CapabilitySheet};
 use purlin_engine::core::config::EngineConfig;
-use purlin_plan::{ValidatedPipeline, plan_with};
+use purlin_plan::{ValidatedPipeline, plan};
 
 use crate::schedule::{FlowOptions, FlowSchedule};
 
@@ -38,19 +38,15 @@ impl Backend for ContinuousBackend {
     }
 
     fn translate(&self, pipeline: &ValidatedPipeline, options: &JobOptions) -> Result<Job, BackendError> {
-        let dead_letters = DeadLetterOptions::of(options)?;
         let mut flow = FlowOptions::default();
         if let Some(age) = BUNDLE_AGE.integer(options)? {
             flow.bundle_age_ms = age.unsigned_abs();
         }
         let kernel_slots = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         Ok(Job {
-            plan: Arc::new(plan_with(pipeline, DeadLetterOptions::plan_options(dead_letters.as_ref()))?),
+            plan: Arc::new(plan(pipeline)?),
             schedule: Box::new(FlowSchedule::new(flow)),
-            config: DeadLetterOptions::configure(
-                dead_letters.as_ref(),
-                EngineConfig { kernel_slots, ..EngineConfig::default() },
-            ),
+            config: EngineConfig { kernel_slots, ..EngineConfig::default() },
         })
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use purlin_backend::{Backend, BackendError, DeadLetterOptions, Job, JobOptions, OptionKind, OptionSpec};
+use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec};
 use purlin_capability_matrix::sheet::{self, CapabilitySheet};
 use purlin_engine::core::config::EngineConfig;
-use purlin_plan::{ValidatedPipeline, plan_with};
+use purlin_plan::{ValidatedPipeline, plan};
 
 use crate::schedule::{EagerOptions, EagerSchedule};
 
@@ -47,7 +47,6 @@ impl Backend for DirectBackend {
     }
 
     fn translate(&self, pipeline: &ValidatedPipeline, options: &JobOptions) -> Result<Job, BackendError> {
-        let dead_letters = DeadLetterOptions::of(options)?;
         let mut eager = EagerOptions::default();
         if let Some(elements) = BUNDLE_ELEMENTS.integer(options)? {
             eager.bundle_elements_max = elements.unsigned_abs();
@@ -55,12 +54,9 @@ impl Backend for DirectBackend {
         eager.shuffle_seed = SHUFFLE_SEED.integer(options)?.map(|seed| seed as u64);
         let kernel_slots = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         Ok(Job {
-            plan: Arc::new(plan_with(pipeline, DeadLetterOptions::plan_options(dead_letters.as_ref()))?),
+            plan: Arc::new(plan(pipeline)?),
             schedule: Box::new(EagerSchedule::new(eager)),
-            config: DeadLetterOptions::configure(
-                dead_letters.as_ref(),
-                EngineConfig { kernel_slots, ..EngineConfig::default() },
-            ),
+            config: EngineConfig { kernel_slots, ..EngineConfig::default() },
         })
     }
 }

@@ -137,7 +137,7 @@ fn translate(
     options: &JobOptions,
 ) -> Result<Checked, Box<Refusal>> {
     let mut refusal = Refusal { options: option_faults(registry, backend, options), ..Refusal::default() };
-    let translated = backend.translate(pipeline, options);
+    let translated = purlin_backend::translate(backend, pipeline, options);
     let job = match translated {
         Ok(job) => Some(job),
         Err(BackendError::Pipeline(problems)) => {

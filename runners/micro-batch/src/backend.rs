@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use purlin_backend::{Backend, BackendError, DeadLetterOptions, Job, JobOptions, OptionKind, OptionSpec};
+use purlin_backend::{Backend, BackendError, Job, JobOptions, OptionKind, OptionSpec};
 use purlin_capability_matrix::sheet::{self, CapabilitySheet};
 use purlin_engine::core::config::EngineConfig;
-use purlin_plan::{ValidatedPipeline, plan_with};
+use purlin_plan::{ValidatedPipeline, plan};
 
 use crate::schedule::{RoundOptions, RoundSchedule};
 
@@ -38,19 +38,15 @@ impl Backend for MicroBatchBackend {
     }
 
     fn translate(&self, pipeline: &ValidatedPipeline, options: &JobOptions) -> Result<Job, BackendError> {
-        let dead_letters = DeadLetterOptions::of(options)?;
         let mut round = RoundOptions::default();
         if let Some(bytes) = BUNDLE_BYTES.integer(options)? {
             round.bundle_bytes_max = bytes.unsigned_abs();
         }
         let kernel_slots = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         Ok(Job {
-            plan: Arc::new(plan_with(pipeline, DeadLetterOptions::plan_options(dead_letters.as_ref()))?),
+            plan: Arc::new(plan(pipeline)?),
             schedule: Box::new(RoundSchedule::new(round)),
-            config: DeadLetterOptions::configure(
-                dead_letters.as_ref(),
-                EngineConfig { kernel_slots, ..EngineConfig::default() },
-            ),
+            config: EngineConfig { kernel_slots, ..EngineConfig::default() },
         })
     }
 }

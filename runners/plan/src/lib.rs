@@ -48,23 +48,15 @@ pub use validate::{ValidatedPipeline, validate};
 /// # Errors
 /// Everything that this version cannot run, at once.
 pub fn plan(pipeline: &ValidatedPipeline) -> Result<StageGraph, Problems> {
-    plan_with(pipeline, PlanOptions::default())
+    supported::supported(pipeline)?;
+    let mut graph = pipeline.graph.clone();
+    passes::run(&mut graph, pipeline.options);
+    build::build(graph)
 }
 
-/// How a pipeline is planned.
+/// How a pipeline is planned ([`ValidatedPipeline::planned_by`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Whether what a source emits is materialised before anybody reads it, so that each element is an input of its own.
     pub isolate_sources: bool,
-}
-
-/// The same, as these options say.
-///
-/// # Errors
-/// As [`plan`].
-pub fn plan_with(pipeline: &ValidatedPipeline, options: PlanOptions) -> Result<StageGraph, Problems> {
-    supported::supported(pipeline)?;
-    let mut graph = pipeline.graph.clone();
-    passes::run(&mut graph, options);
-    build::build(graph)
 }

@@ -19,6 +19,7 @@ use purlin_proto::urns::standard_coders;
 use purlin_proto::urns::standard_environments::environments;
 use purlin_proto::urns::standard_requirements as requirements;
 
+use crate::PlanOptions;
 use crate::graph::{Graph, Leaf, LeafKind};
 use crate::limits;
 use crate::parse::{OWN, WHOLE, fix, parse};
@@ -30,12 +31,19 @@ use crate::problem::Problems;
 pub struct ValidatedPipeline {
     proto: Arc<pb::Pipeline>,
     pub(crate) graph: Graph,
+    pub(crate) options: PlanOptions,
 }
 
 impl ValidatedPipeline {
     /// The pipeline as submitted.
     pub fn proto(&self) -> &Arc<pb::Pipeline> {
         &self.proto
+    }
+
+    /// The same pipeline, to be planned as these options say. Whoever asks for a plan need not know of them, so that no runner can forget any.
+    #[must_use]
+    pub fn planned_by(self, options: PlanOptions) -> Self {
+        Self { options, ..self }
     }
 }
 
@@ -74,7 +82,7 @@ pub fn validate(pipeline: pb::Pipeline) -> Result<ValidatedPipeline, Problems> {
     }
     check_names(&graph, &mut problems);
     problems.into_result(())?;
-    Ok(ValidatedPipeline { proto: Arc::new(pipeline), graph })
+    Ok(ValidatedPipeline { proto: Arc::new(pipeline), graph, options: PlanOptions::default() })
 }
 
 /// The name of a transform is the address of its state, so that two of one name would share it.

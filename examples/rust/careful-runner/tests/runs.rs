@@ -93,6 +93,28 @@ async fn what_its_sheet_lacks_is_refused_before_anything_runs() {
     assert!(told.contains("Stateful Processing (`stateful-processing`)"), "{told}");
 }
 
+const FAILING: &str = r#"
+import sys
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
+
+with beam.Pipeline(options=PipelineOptions(sys.argv[1:])) as pipeline:
+    numbers = pipeline | beam.Create(["1", "two", "3"]) | beam.Map(int)
+    assert_that(numbers, equal_to([1, 3]))
+"#;
+
+#[tokio::test]
+async fn what_every_runner_does_with_dead_letters_it_does_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead_letters = format!("--dead_letter_dir={}", folder.path().display());
+    let output = run(FAILING, &[&dead_letters]).await;
+    assert!(output.status.success(), "{}", words(&output));
+    let letters = purlin_backend::read_dead_letters(folder.path()).unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.text.as_str()).collect::<Vec<_>>(), ["\"two\""]);
+}
+
 #[test]
 fn the_guide_shows_this_code() {
     let guide = std::fs::read_to_string(root().join("docs/guide/write-a-runner.md")).unwrap();
