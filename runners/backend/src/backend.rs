@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::dead_letter_options::DeadLetterOptions;
 use crate::options::{JobOptions, OptionError, OptionSpec};
+use crate::replay::{Replay, ReplayError, ReplayInput};
 
 /// A runner: direct, micro-batch, continuous, a delegate, or one of a third party.
 pub trait Backend: Send + Sync + fmt::Debug {
@@ -38,16 +39,31 @@ pub fn translate(
     backend: &dyn Backend,
     pipeline: &ValidatedPipeline,
     options: &JobOptions,
-) -> Result<Job, BackendError> {
+) -> Result<Translated, BackendError> {
     let dead_letters = DeadLetterOptions::of(options)?;
-    let plan = PlanOptions { isolate_sources: dead_letters.is_some() };
+    let replay = Replay::of(options)?;
+    let plan = PlanOptions {
+        // Letters come from in front of what this puts into a stage of its own.
+        isolate_sources: dead_letters.is_some() || replay.is_some(),
+        replay: replay.as_ref().map(Replay::points).unwrap_or_default(),
+    };
     let mut job = if plan == PlanOptions::default() {
         backend.translate(pipeline, options)?
     } else {
         backend.translate(&pipeline.clone().planned_by(plan), options)?
     };
     job.config.dead_letters_max = dead_letters.map(|wanted| wanted.count_max);
-    Ok(job)
+    let input = replay.as_ref().map(|replay| replay.input(&job.plan)).transpose()?;
+    Ok(Translated { job, replay: replay.zip(input) })
+}
+
+/// A job of a runner, and what it can have whichever that is.
+#[derive(Debug)]
+pub struct Translated {
+    /// The job.
+    pub job: Job,
+    /// The dead letters that it processes in the place of its sources, as files and as input.
+    pub replay: Option<(Replay, ReplayInput)>,
 }
 
 /// A job, ready to be driven.
@@ -70,4 +86,7 @@ pub enum BackendError {
     /// An option cannot be used.
     #[error("{0}")]
     Option(#[from] OptionError),
+    /// What it is to replay cannot be replayed.
+    #[error("{0}")]
+    Replay(#[from] ReplayError),
 }

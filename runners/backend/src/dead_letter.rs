@@ -1,10 +1,11 @@
 //! Dead letters: the elements that user code could not take, in a file that people and programs read.
 //!
 //! ```text
-//!   DIR/JOB.jsonl    one letter a line: what, where, why, and the element's own bytes
+//!   DIR/JOB.jsonl            one letter a line: what, where, why, and the element's own bytes
+//!   DIR/JOB.replayed.jsonl   the same, when they have been processed after all
 //! ```
 //! The file appears when the job begins, so that a folder that cannot be written is told before any work is done, and goes with
-//! the job if there was nothing to put into it.
+//! the job if there was nothing to put into it. Whoever writes to it or replays it holds a lock on it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,6 +18,7 @@ use purlin_engine::core::stage::{JobGraph, StageId};
 use purlin_engine::data::BatchSlice;
 use purlin_engine::store::{BatchStore, StoreError};
 use purlin_model::element::Header;
+use purlin_plan::{EntryPoint, StageGraph};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -24,6 +26,9 @@ use crate::text::{key_text, value_text};
 
 /// How the files in a folder of dead letters end.
 pub const DEAD_LETTER_FILE: &str = "jsonl";
+
+/// What stands before that when they have been replayed.
+const REPLAYED: &str = "replayed";
 
 /// How much of an element is shown as text; its bytes are whole.
 const TEXT_CHARS_MAX: usize = 1_000;
@@ -52,8 +57,9 @@ pub struct DeadLetter {
     pub pane: String,
     /// The element, as far as the runner can read it; long ones are cut.
     pub text: String,
-    /// The coder of `element`.
-    pub coder: String,
+    /// Where it goes in if it is replayed: the transforms that it was given to, the coder of `element`, and its windowing.
+    #[serde(flatten)]
+    pub entry: EntryPoint,
     /// Timestamp, windows and pane as they stand on the wire, in base 64.
     pub header: String,
     /// The element's nested encoding, in base 64. A group that is too large to be sent at once has a token of this job in the place of
@@ -107,6 +113,8 @@ pub struct DeadLetterFile {
     file: File,
     job: String,
     job_name: String,
+    /// By stage: the name of what it reads, and where elements enter it.
+    inputs: Vec<(String, EntryPoint)>,
     count: u64,
 }
 
@@ -115,12 +123,19 @@ impl DeadLetterFile {
     ///
     /// # Errors
     /// If that is not possible.
-    pub fn create(folder: &Path, job: &str, job_name: &str) -> Result<Self, DeadLetterError> {
+    pub fn create(folder: &Path, job: &str, job_name: &str, plan: &StageGraph) -> Result<Self, DeadLetterError> {
         fs::create_dir_all(folder).map_err(|why| io_error("make the folder", folder, why))?;
         let path = folder.join(format!("{job}.{DEAD_LETTER_FILE}"));
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|why| io_error("write", &path, why))?;
-        Ok(Self { path, file, job: job.to_owned(), job_name: job_name.to_owned(), count: 0 })
+        file.lock().map_err(|why| io_error("lock", &path, why))?;
+        let inputs = plan.stages.iter().map(|stage| {
+            let read = stage.input.as_ref().and_then(|input| plan.components.pcollections.get(input.as_str()));
+            let name = read.map(|read| read.unique_name.clone()).unwrap_or_default();
+            (name, stage.entry.clone().unwrap_or_default())
+        });
+        let inputs = inputs.collect();
+        Ok(Self { path, file, job: job.to_owned(), job_name: job_name.to_owned(), inputs, count: 0 })
     }
 
     /// Where it is.
@@ -151,13 +166,14 @@ impl DeadLetterFile {
         let input = spec.upstream.first().map(|output| graph.output(*output));
         let header = input.and_then(|input| Header::decode(&mut &*view.header, input.windows).ok());
         let key = graph.keyed_input(stage).and_then(|coder| Some(key_text(coder, coder.key_of(view.value).ok()?)));
+        let (pcollection, entry) = self.inputs.get(stage.index()).cloned().unwrap_or_default();
         let windows = header.as_ref().map(|header| header.windows.iter().map(|window| format!("{window:?}")).collect());
         let letter = DeadLetter {
             job: self.job.clone(),
             job_name: self.job_name.clone(),
             time: prost_types::Timestamp::from(SystemTime::now()).to_string(),
             stage: spec.name.to_string(),
-            pcollection: input.map(|input| input.name.to_string()).unwrap_or_default(),
+            pcollection,
             key,
             timestamp: header.as_ref().map(|header| header.timestamp.to_string()).unwrap_or_default(),
             windows: windows.unwrap_or_default(),
@@ -166,7 +182,7 @@ impl DeadLetterFile {
                 .map(|header| format!("{:?}, index {}", header.pane.timing, header.pane.index))
                 .unwrap_or_default(),
             text: input.map(|input| value_text(&input.coder, view.value, TEXT_CHARS_MAX)).unwrap_or_default(),
-            coder: input.map(|input| input.coder.to_string()).unwrap_or_default(),
+            entry,
             header: BASE64.encode(view.header),
             element: BASE64.encode(view.value),
             error: error.to_owned(),
@@ -188,31 +204,74 @@ impl Drop for DeadLetterFile {
     }
 }
 
-/// The letters in a file, or in all such files of a folder, by name of the file and in the order in which they were put aside.
+/// A file of dead letters that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it, in the order in which it was put aside.
+    pub letters: Vec<DeadLetter>,
+}
+
+/// Which files of a folder are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterFiles {
+    /// Those that were not replayed.
+    Left,
+    /// All.
+    All,
+}
+
+/// The letters in a file, or in files of a folder, by name.
 ///
 /// # Errors
 /// If one cannot be read.
-pub fn read_dead_letters(path: &Path) -> Result<Vec<DeadLetter>, DeadLetterError> {
+pub fn read_dead_letters(path: &Path, which: LetterFiles) -> Result<Vec<LetterFile>, DeadLetterError> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = entries.map_err(|why| io_error("read", path, why))?;
         files = entries.into_iter().map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|it| it == DEAD_LETTER_FILE));
+        files.retain(|file| which == LetterFiles::All || !is_replayed(file));
         files.sort();
     }
-    let mut letters = Vec::new();
-    for path in files {
-        let file = File::open(&path).map_err(|why| io_error("read", &path, why))?;
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|why| io_error("read", &path, why))?;
-            let letter = serde_json::from_str(&line);
-            letters.push(letter.map_err(|why| DeadLetterError::Line { line: index + 1, path: path.clone(), why })?);
-        }
-    }
-    Ok(letters)
+    files
+        .into_iter()
+        .map(|path| {
+            let file = File::open(&path).map_err(|why| io_error("read", &path, why))?;
+            let letters = read_letters(&file, &path)?;
+            Ok(LetterFile { path, letters })
+        })
+        .collect()
 }
 
-fn io_error(doing: &'static str, path: &Path, why: io::Error) -> DeadLetterError {
+/// The letters in a file that is open.
+pub(crate) fn read_letters(file: &File, path: &Path) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    let line = |(index, line): (usize, io::Result<String>)| {
+        let line = line.map_err(|why| io_error("read", path, why))?;
+        let letter = serde_json::from_str(&line);
+        letter.map_err(|why| DeadLetterError::Line { line: index + 1, path: path.to_owned(), why })
+    };
+    BufReader::new(file).lines().enumerate().map(line).collect()
+}
+
+/// Whether what a file holds has been replayed, by its name.
+pub fn is_replayed(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|it| it == REPLAYED))
+}
+
+/// What a file is called when it has been replayed: nothing else is, so far.
+pub(crate) fn replayed_name(path: &Path) -> PathBuf {
+    let mut name = path.with_extension(format!("{REPLAYED}.{DEAD_LETTER_FILE}"));
+    let mut count = 1;
+    while name.exists() {
+        count += 1;
+        name = path.with_extension(format!("{count}.{REPLAYED}.{DEAD_LETTER_FILE}"));
+    }
+    name
+}
+
+pub(crate) fn io_error(doing: &'static str, path: &Path, why: io::Error) -> DeadLetterError {
     DeadLetterError::Io { doing, path: path.to_owned(), why }
 }

@@ -20,12 +20,16 @@ mod options;
 mod pins;
 pub mod profile;
 mod registry;
+mod replay;
 mod text;
 mod window_lifetime;
 
 pub use artifact::{ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter};
-pub use backend::{Backend, BackendError, Job, translate};
-pub use dead_letter::{DEAD_LETTER_FILE, DeadLetter, DeadLetterError, DeadLetterFile, read_dead_letters};
+pub use backend::{Backend, BackendError, Job, Translated, translate};
+pub use dead_letter::{
+    DEAD_LETTER_FILE, DeadLetter, DeadLetterError, DeadLetterFile, LetterFile, LetterFiles, is_replayed,
+    read_dead_letters,
+};
 pub use dead_letter_options::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DeadLetterOptions};
 pub use executor::{
     BatchReader, BundleExecutor, BundleIo, Gone, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
@@ -34,4 +38,5 @@ pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};
 pub use pins::Pins;
 pub use registry::{AUTO, Registry, UnknownRunner};
+pub use replay::{DEAD_LETTER_REPLAY, Replay, ReplayClaim, ReplayError, ReplayInput};
 pub use window_lifetime::{Admission, WindowLifetime};

@@ -106,7 +106,8 @@ impl JobOptions {
         Self { values }
     }
 
-    fn bare(key: &str) -> &str {
+    /// The name of an option, as which SDKs send it in one form or the other.
+    pub fn bare(key: &str) -> &str {
         key.strip_prefix("beam:option:").and_then(|rest| rest.strip_suffix(":v1")).unwrap_or(key)
     }
 

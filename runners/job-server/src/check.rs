@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use purlin_backend::{AUTO, Backend, BackendError, DeadLetterOptions, Job, JobOptions, Registry};
+use purlin_backend::{AUTO, Backend, BackendError, DeadLetterOptions, JobOptions, Registry, Translated};
 use purlin_capability_matrix::requirements::Requirements;
 use purlin_capability_matrix::row::Row;
 use purlin_capability_matrix::sheet::{self, CapabilitySheet};
@@ -37,7 +37,7 @@ pub struct Checked {
     /// What its sheet says of what the pipeline needs: limits at most.
     pub verdict: Verdict,
     /// What the runner makes of it.
-    pub job: Job,
+    pub translated: Translated,
     /// The pipeline as it was given.
     pub pipeline: Arc<pb::Pipeline>,
 }
@@ -138,13 +138,13 @@ fn translate(
 ) -> Result<Checked, Box<Refusal>> {
     let mut refusal = Refusal { options: option_faults(registry, backend, options), ..Refusal::default() };
     let translated = purlin_backend::translate(backend, pipeline, options);
-    let job = match translated {
-        Ok(job) => Some(job),
+    let translated = match translated {
+        Ok(translated) => Some(translated),
         Err(BackendError::Pipeline(problems)) => {
             refusal.unsupported = Some(problems);
             None
         }
-        Err(BackendError::Option(error)) => {
+        Err(error @ (BackendError::Option(_) | BackendError::Replay(_))) => {
             let text = error.to_string();
             if !refusal.options.contains(&text) {
                 refusal.options.push(text);
@@ -156,10 +156,10 @@ fn translate(
         refusal.verdicts.push(verdict);
         return Err(Box::new(refusal));
     }
-    match job {
-        Some(job) if refusal.is_empty() => {
+    match translated {
+        Some(translated) if refusal.is_empty() => {
             let pipeline = pipeline.proto().clone();
-            Ok(Checked { runner: backend.name(), chosen_because, verdict, job, pipeline })
+            Ok(Checked { runner: backend.name(), chosen_because, verdict, translated, pipeline })
         }
         _ => Err(Box::new(refusal)),
     }

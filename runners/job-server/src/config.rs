@@ -1,5 +1,6 @@
 //! What a server is told when it starts, and its bounds, each with a name.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub struct ServerConfig {
     pub more_python: Option<MorePython>,
     /// What becomes of submitted pipelines.
     pub mode: Mode,
+    /// Pipeline options, as texts, that every job has, whatever its client says of them.
+    pub job_options: BTreeMap<String, String>,
     /// The bounds on what it keeps.
     pub limits: Limits,
     /// Hears of each job when it starts.
@@ -60,6 +63,7 @@ impl ServerConfig {
             docker: DOCKER.to_owned(),
             more_python: None,
             mode: Mode::Run,
+            job_options: BTreeMap::new(),
             limits: Limits::default(),
             observer: None,
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use purlin_backend::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, OptionKind, OptionSpec};
+use purlin_backend::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DEAD_LETTER_REPLAY, OptionKind, OptionSpec};
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::job_management::v1::pipeline_option_type::Enum as Kind;
 
@@ -18,7 +18,9 @@ pub(crate) fn describe_pipeline_options(shared: &Arc<Shared>) -> jobpb::Describe
         .registry
         .iter()
         .flat_map(|backend| backend.options().iter().map(|option| descriptor(backend.name(), option)));
-    let of_all = [&DEAD_LETTER_DIR, &DEAD_LETTER_MAX].into_iter().map(|option| descriptor("purlin", option));
+    let of_all = [&DEAD_LETTER_DIR, &DEAD_LETTER_MAX, &DEAD_LETTER_REPLAY]
+        .into_iter()
+        .map(|option| descriptor("purlin", option));
     jobpb::DescribePipelineOptionsResponse {
         options: std::iter::once(runner).chain(of_all).chain(of_runners).collect(),
     }

@@ -86,7 +86,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) job: Arc<Job>,
-    pub(crate) translated: purlin_backend::Job,
+    pub(crate) translated: purlin_backend::Translated,
     pub(crate) staged: StagedArtifacts,
     /// What its user should know before it begins.
     pub(crate) notes: Vec<(Importance, String)>,

@@ -55,6 +55,6 @@ pub use inspect::profile_to_wire;
 pub use job::Job;
 pub use listener::ListenError;
 pub use log::{JobLog, LogEntry, LogItem, LogReader};
-pub use options::{RUNNER_OPTION, RUNNER_SPEC, RunnerChoiceError, struct_to_json};
+pub use options::{RUNNER_OPTION, RUNNER_SPEC, RunnerChoiceError, add_options, struct_to_json};
 pub use server::{Server, ServerError};
 pub use state::JobState;

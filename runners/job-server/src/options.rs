@@ -1,5 +1,7 @@
 //! The options of a pipeline as they arrive (`google.protobuf.Struct`), and which runner they choose.
 
+use std::collections::BTreeMap;
+
 use prost_types::value::Kind;
 use purlin_backend::{JobOptions, OptionError, OptionKind, OptionSpec};
 use serde_json::Value;
@@ -24,6 +26,15 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// The options as the runners read them.
 pub(crate) fn from_wire(options: &prost_types::Struct) -> JobOptions {
     JobOptions::from_wire(options.fields.iter().map(|(key, value)| (key.clone(), to_json(value))))
+}
+
+/// Puts these options into those of a job, in the place of what it says of them.
+pub fn add_options(options: &mut prost_types::Struct, added: &BTreeMap<String, String>) {
+    for (name, text) in added {
+        options.fields.retain(|key, _| JobOptions::bare(key) != name);
+        let value = prost_types::Value { kind: Some(Kind::StringValue(text.clone())) };
+        options.fields.insert(format!("beam:option:{name}:v1"), value);
+    }
 }
 
 /// A map of options, or any other message of this kind, as JSON.

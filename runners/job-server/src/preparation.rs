@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prost::Message;
-use purlin_backend::Importance;
+use purlin_backend::{Importance, Translated};
 use purlin_model::ids::EnvironmentId;
 use purlin_proto::pipeline::v1 as pb;
 
@@ -79,7 +79,7 @@ pub(crate) struct Preparation {
 /// What running takes out of a preparation.
 #[derive(Debug)]
 struct Parts {
-    job: Option<purlin_backend::Job>,
+    translated: Option<Translated>,
     staged: Option<StagedArtifacts>,
 }
 
@@ -92,9 +92,9 @@ impl Preparation {
         checked: Checked,
     ) -> Self {
         let notes = notes(&checked);
-        let Checked { runner, job, pipeline, .. } = checked;
+        let Checked { runner, translated, pipeline, .. } = checked;
         let staged = dependencies.is_empty().then(StagedArtifacts::new);
-        let parts = Mutex::new(Parts { job: Some(job), staged });
+        let parts = Mutex::new(Parts { translated: Some(translated), staged });
         let bytes = pipeline.encoded_len();
         Self { id, name, time: SystemTime::now(), pipeline, options, runner, notes, dependencies, bytes, parts }
     }
@@ -112,10 +112,10 @@ impl Preparation {
     }
 
     /// Takes the job and what was staged for it; `None` the second time.
-    pub(crate) fn take(&self) -> Option<(purlin_backend::Job, StagedArtifacts)> {
+    pub(crate) fn take(&self) -> Option<(Translated, StagedArtifacts)> {
         let mut parts = self.lock();
-        let job = parts.job.take()?;
-        Some((job, parts.staged.take().unwrap_or_default()))
+        let translated = parts.translated.take()?;
+        Some((translated, parts.staged.take().unwrap_or_default()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {

@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use crate::check::{Refusal, check};
 use crate::config::Mode;
 use crate::job_store::StoreError;
+use crate::options::add_options;
 use crate::preparation::Preparation;
 use crate::shared::Shared;
 use crate::status::refusal;
@@ -66,7 +67,8 @@ pub(crate) async fn prepare(
         return Err(PrepareError::Captured);
     }
     let pipeline = request.pipeline.take().ok_or(PrepareError::NoPipeline)?;
-    let options = request.pipeline_options.unwrap_or_default();
+    let mut options = request.pipeline_options.unwrap_or_default();
+    add_options(&mut options, &shared.config.job_options);
     // Large pipelines take a while, and other requests must not wait for it.
     let checking = {
         let (shared, options) = (shared.clone(), options.clone());
@@ -74,7 +76,7 @@ pub(crate) async fn prepare(
     };
     let checked = checking.await.map_err(|error| PrepareError::Bug { text: panic_text(error) })?;
     let checked = checked.inspect_err(|error| tracing::info!("refused a pipeline: {error}"))?;
-    let dependencies = dependencies(&checked.job);
+    let dependencies = dependencies(&checked.translated.job);
     let id = shared.store.mint_preparation();
     shared.store.add(Preparation::new(id.clone(), request.job_name, options, dependencies, checked))?;
     Ok(jobpb::PrepareJobResponse {

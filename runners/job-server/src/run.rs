@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_backend::driver::{self, JobEvent, JobRuntime};
-use purlin_backend::{BundleExecutor, DeadLetterFile, DeadLetterOptions, Job as Translated, JobMessage};
+use purlin_backend::{
+    BundleExecutor, DeadLetterFile, DeadLetterOptions, Importance, JobMessage, ReplayClaim, ReplayInput, Translated,
+};
 use purlin_engine::core::action::Outcome;
 use purlin_fn_api::{FnApiError, FnApiJob, scripted_input, staged_artifact};
 use purlin_proto::job_management::v1 as jobpb;
@@ -46,10 +48,7 @@ async fn launch(shared: Arc<Shared>, job: Arc<Job>, translated: Translated, stag
     // Some environments are asked for by commands.
     let found = tokio::task::spawn_blocking(move || {
         let (shared, job) = asked;
-        let found = dead_letters(&job).and_then(|dead_letters| {
-            let executors = executors(&shared, &job, &translated, &staged).map_err(|error| error.to_string())?;
-            Ok((executors, dead_letters))
-        });
+        let found = outside(&shared, &job, &translated, &staged);
         (found, translated, staged)
     });
     let error = match found.await {
@@ -62,12 +61,32 @@ async fn launch(shared: Arc<Shared>, job: Arc<Job>, translated: Translated, stag
     shared.store.end(&job);
 }
 
+/// What a job needs of the world around it.
+struct Outside {
+    executors: Vec<Arc<dyn BundleExecutor>>,
+    dead_letters: Option<DeadLetterFile>,
+    replayed: Option<ReplayClaim>,
+}
+
+fn outside(
+    shared: &Arc<Shared>,
+    job: &Job,
+    translated: &Translated,
+    staged: &StagedArtifacts,
+) -> Result<Outside, String> {
+    let replayed = translated.replay.as_ref().map(|(replay, _)| replay.claim()).transpose();
+    let replayed = replayed.map_err(|error| error.to_string())?;
+    let dead_letters = dead_letters(job, translated)?;
+    let executors = executors(shared, job, translated, staged).map_err(|error| error.to_string())?;
+    Ok(Outside { executors, dead_letters, replayed })
+}
+
 /// Where the job's dead letters go, if it keeps any.
-fn dead_letters(job: &Job) -> Result<Option<DeadLetterFile>, String> {
+fn dead_letters(job: &Job, translated: &Translated) -> Result<Option<DeadLetterFile>, String> {
     let wanted = DeadLetterOptions::of(&from_wire(job.options())).map_err(|error| error.to_string())?;
     let Some(DeadLetterOptions { folder, .. }) = wanted else { return Ok(None) };
-    let file = DeadLetterFile::create(&folder, job.id().as_str(), job.name()).map_err(|error| error.to_string())?;
-    Ok(Some(file))
+    let file = DeadLetterFile::create(&folder, job.id().as_str(), job.name(), &translated.job.plan);
+    file.map(Some).map_err(|error| error.to_string())
 }
 
 fn executors(
@@ -88,7 +107,7 @@ fn executors(
     shared.fn_api.open_job(FnApiJob {
         job_id: job.id().clone(),
         job_name: job.name().to_owned(),
-        plan: translated.plan.clone(),
+        plan: translated.job.plan.clone(),
         pipeline_options: job.options().clone(),
         artifacts: shared.artifacts.store(),
         retrieval_token: job.id().as_str().to_owned(),
@@ -101,9 +120,10 @@ fn start(
     shared: Arc<Shared>,
     job: Arc<Job>,
     translated: Translated,
-    (executors, dead_letters): (Vec<Arc<dyn BundleExecutor>>, Option<DeadLetterFile>),
+    Outside { executors, dead_letters, replayed }: Outside,
     staged: StagedArtifacts,
 ) {
+    let Translated { job: translated, replay } = translated;
     let graph = translated.plan.graph.clone();
     let (control, events) = driver::start(JobRuntime {
         schedule: translated.schedule,
@@ -113,10 +133,11 @@ fn start(
         script: scripted_input(&translated.plan),
         threads: shared.threads.clone(),
         dead_letters,
+        replay: replay.map_or_else(ReplayInput::default, |(_, input)| input),
         graph,
     });
     job.driven(&control);
-    tokio::spawn(follow(shared, job, events, staged));
+    tokio::spawn(follow(shared, job, events, staged, replayed));
 }
 
 /// Writes down what happens to a job, until it ends.
@@ -125,6 +146,7 @@ async fn follow(
     job: Arc<Job>,
     mut events: mpsc::UnboundedReceiver<JobEvent>,
     staged: StagedArtifacts,
+    replayed: Option<ReplayClaim>,
 ) {
     let outcome = loop {
         match events.recv().await {
@@ -142,6 +164,10 @@ async fn follow(
     job.settle();
     match outcome {
         Outcome::Done => {
+            // Before anybody hears that it is done.
+            if let Some(message) = replayed.map(note_replayed) {
+                job.log().message(message);
+            }
             job.log().enter(JobState::Done);
         }
         Outcome::Drained(flushed) => job.drained(&flushed),
@@ -157,4 +183,22 @@ async fn follow(
     // Its workers are gone, so that nobody asks for its files any more.
     drop(staged);
     shared.store.end(&job);
+}
+
+/// A job has done all that it was to replay.
+fn note_replayed(claim: ReplayClaim) -> JobMessage {
+    let letters = claim.letters();
+    match claim.done() {
+        Ok(files) => {
+            let files: Vec<_> = files.iter().map(|file| format!("`{}`", file.display())).collect();
+            let text = format!("replayed {letters} dead letters, which are now in {}", files.join(", "));
+            JobMessage::now(Importance::Basic, text)
+        }
+        Err(error) => {
+            let text = format!(
+                "replayed {letters} dead letters, and {error}; move the file away, so that it is not replayed again"
+            );
+            JobMessage::now(Importance::Warning, text)
+        }
+    }
 }

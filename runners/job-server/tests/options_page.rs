@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use purlin_backend::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, OptionKind, OptionSpec, Registry};
+use purlin_backend::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DEAD_LETTER_REPLAY, OptionKind, OptionSpec, Registry};
 use purlin_continuous::ContinuousBackend;
 use purlin_direct::DirectBackend;
 use purlin_job_server::RUNNER_SPEC;
@@ -33,7 +33,7 @@ fn the_page_is_fresh() {
         .with(Arc::new(MicroBatchBackend))
         .with(Arc::new(ContinuousBackend));
     let mut rows = row(&RUNNER_SPEC, "`--runner` of the server");
-    let of_all = [&DEAD_LETTER_DIR, &DEAD_LETTER_MAX];
+    let of_all = [&DEAD_LETTER_DIR, &DEAD_LETTER_MAX, &DEAD_LETTER_REPLAY];
     for option in of_all.into_iter().chain(registry.iter().flat_map(|backend| backend.options())) {
         rows += &row(option, &option.default.map(|text| format!("`{text}`")).unwrap_or_default());
     }

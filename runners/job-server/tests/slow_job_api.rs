@@ -396,6 +396,7 @@ async fn options_are_described() {
     purlin purlin_runner String [direct]
     purlin dead_letter_dir String []
     purlin dead_letter_max Integer [1000]
+    purlin dead_letter_replay String []
     direct direct_bundle_elements_max Integer []
     direct direct_shuffle_seed Integer []
     idle idle_minutes Integer [5]

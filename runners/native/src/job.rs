@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use purlin_backend::JobMessage;
 use purlin_backend::driver::{self, JobControl, JobEvent, JobRuntime};
+use purlin_backend::{JobMessage, ReplayInput};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::schedule::Schedule;
@@ -89,6 +89,7 @@ impl NativeJob {
         let executor = NativeExecutor::new(self.env, graph.clone(), self.stages, threads.clone());
         driver::start(JobRuntime {
             dead_letters: None,
+            replay: ReplayInput::default(),
             schedule,
             config: EngineConfig { kernel_slots: threads.current_num_threads() as u32, ..self.config },
             executors: vec![Arc::new(executor)],

@@ -19,6 +19,7 @@ use purlin_proto::convert::problem::{Path, Problems as WireProblems};
 use purlin_proto::urns::standard_coders;
 
 use crate::draft::{Asked, Draft, DraftKind, SideKey, Sources, drafts};
+use crate::entry::{EntryPoint, windows_text};
 use crate::graph::{Graph, Leaf, LeafKind};
 use crate::parse::fix;
 use crate::problem::Problems;
@@ -27,9 +28,9 @@ use crate::windowing;
 
 /// # Errors
 /// If what comes out is not a graph that an engine can run: a bug.
-pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
+pub(crate) fn build(graph: Graph, letters: &[PCollectionId]) -> Result<StageGraph, Problems> {
     let mut problems = Problems::new();
-    let (job, stages, environments) = {
+    let (job, stages, environments, letters) = {
         let sources = Sources::new(&graph);
         let drafts = drafts(&graph, &sources);
         let (coders, wire) = coders(&graph);
@@ -43,7 +44,8 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
         let environments = context.environments();
         let (specs, stages) = context.stages(&outputs, &output_ids, &sides, &side_ids, &environments);
         let job = JobGraph { stages: specs, outputs, sides, environments: environments.len() as u32 };
-        (job, stages, environments)
+        let letters = letters.iter().filter_map(|letters| output_ids.get(letters).copied()).collect();
+        (job, stages, environments, letters)
     };
     if let Err(bug) = job.check() {
         problems.add(bug.stage.to_string(), bug.to_string(), "");
@@ -55,6 +57,7 @@ pub(crate) fn build(graph: Graph) -> Result<StageGraph, Problems> {
         environments,
         components: Arc::new(graph.components),
         origins,
+        letters,
     })
 }
 
@@ -194,6 +197,7 @@ impl Context<'_> {
                 truncated_by: match draft.kind {
                     DraftKind::Worker => self.asked.of(self.graph, draft).map(|asked| StageId(asked as u32)),
                     DraftKind::Impulse
+                    | DraftKind::Replay
                     | DraftKind::TestStream
                     | DraftKind::Group
                     | DraftKind::Sort
@@ -207,14 +211,26 @@ impl Context<'_> {
                 input: draft.input.clone(),
                 outputs: emitted,
                 sides: uses,
+                entry: self.entry(draft),
             });
         }
         (specs, stages)
     }
 
+    fn entry(&self, draft: &Draft) -> Option<EntryPoint> {
+        let input = draft.input.as_ref().filter(|_| draft.kind == DraftKind::Worker)?;
+        let readers = self.leaves(draft).filter(|leaf| leaf.inputs.contains(input));
+        Some(EntryPoint {
+            transforms: readers.map(|leaf| leaf.name.clone()).collect(),
+            coder: self.coder(input).to_string(),
+            window_fn: windows_text(&self.graph.strategy_of(input).window_fn),
+        })
+    }
+
     fn kind(&self, draft: &Draft, side_ids: &BTreeMap<SideKey, SideId>) -> StageKind {
         match &draft.kind {
             DraftKind::Impulse => StageKind::Impulse,
+            DraftKind::Replay => StageKind::Replay,
             DraftKind::TestStream => StageKind::TestStream,
             DraftKind::Worker => StageKind::Worker,
             DraftKind::Group => {
@@ -254,9 +270,12 @@ impl Context<'_> {
             DraftKind::Materialize(key) => {
                 self.graph.leaves.iter().find(|leaf| leaf.sides.values().any(|side| *side == key.0))
             }
-            DraftKind::Impulse | DraftKind::TestStream | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
-                self.leaves(draft).next()
-            }
+            DraftKind::Impulse
+            | DraftKind::Replay
+            | DraftKind::TestStream
+            | DraftKind::Worker
+            | DraftKind::Group
+            | DraftKind::Sort => self.leaves(draft).next(),
         };
         first.map_or("", |leaf| leaf.origin.as_str())
     }
@@ -279,9 +298,12 @@ impl Context<'_> {
             DraftKind::Materialize((pcollection, access)) => {
                 format!("side input {} as {access:?}", self.graph.pcollection(pcollection).unique_name)
             }
-            DraftKind::Impulse | DraftKind::TestStream | DraftKind::Worker | DraftKind::Group | DraftKind::Sort => {
-                self.leaves(draft).map(|leaf| leaf.name.as_str()).collect::<Vec<_>>().join(" + ")
-            }
+            DraftKind::Impulse
+            | DraftKind::Replay
+            | DraftKind::TestStream
+            | DraftKind::Worker
+            | DraftKind::Group
+            | DraftKind::Sort => self.leaves(draft).map(|leaf| leaf.name.as_str()).collect::<Vec<_>>().join(" + "),
         }
     }
 

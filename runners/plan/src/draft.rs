@@ -31,6 +31,7 @@ pub(crate) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DraftKind {
     Impulse,
+    Replay,
     TestStream,
     Worker,
     Group,
@@ -137,6 +138,7 @@ fn draft(graph: &Graph, leaves: Vec<usize>) -> Draft {
     let root = &graph.leaves[leaves[0]];
     let kind = match root.kind {
         LeafKind::Impulse => DraftKind::Impulse,
+        LeafKind::Replay => DraftKind::Replay,
         LeafKind::TestStream => DraftKind::TestStream,
         LeafKind::GroupByKey | LeafKind::CombinePerKey | LeafKind::Panes => DraftKind::Group,
         LeafKind::SortByTime => DraftKind::Sort,

@@ -53,6 +53,7 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
     let environment = spec.env.map_or(String::new(), |env| format!(" in {env}"));
     match &spec.kind {
         StageKind::Impulse => "impulse".to_owned(),
+        StageKind::Replay => "dead letters".to_owned(),
         StageKind::TestStream => "test stream".to_owned(),
         StageKind::Worker => {
             let truncated =

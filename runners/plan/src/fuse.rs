@@ -41,6 +41,7 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Fused> {
             (
                 LeafKind::Worker
                 | LeafKind::Impulse
+                | LeafKind::Replay
                 | LeafKind::TestStream
                 | LeafKind::GroupByKey
                 | LeafKind::CombinePerKey

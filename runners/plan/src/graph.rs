@@ -25,6 +25,8 @@ pub(crate) enum LeafKind {
     Impulse,
     /// A source of scripted events, which the runner plays.
     TestStream,
+    /// The elements that an earlier job put aside; a pass makes it.
+    Replay,
     Flatten,
     GroupByKey,
     /// A combiner as a whole, which is to be lifted; none is left behind that pass.

@@ -7,6 +7,7 @@
 //! Pure: no IO, no clock, no randomness. The same pipeline gives the same plan, id for id.
 #![warn(missing_docs)]
 
+mod entry;
 mod limits;
 mod problem;
 mod validate;
@@ -38,6 +39,9 @@ mod testing;
 pub mod descriptor;
 pub mod explain;
 
+use std::collections::BTreeSet;
+
+pub use entry::EntryPoint;
 pub use problem::{Problem, Problems};
 pub use requirements::requirements;
 pub use stage::{Environment, SideUse, Stage, StageGraph};
@@ -50,13 +54,17 @@ pub use validate::{ValidatedPipeline, validate};
 pub fn plan(pipeline: &ValidatedPipeline) -> Result<StageGraph, Problems> {
     supported::supported(pipeline)?;
     let mut graph = pipeline.graph.clone();
-    passes::run(&mut graph, pipeline.options);
-    build::build(graph)
+    passes::run(&mut graph, &pipeline.options);
+    let replay = &pipeline.options.replay;
+    let letters = if replay.is_empty() { Vec::new() } else { passes::replay::run(&mut graph, replay)? };
+    build::build(graph, &letters)
 }
 
 /// How a pipeline is planned ([`ValidatedPipeline::planned_by`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Whether what a source emits is materialised before anybody reads it, so that each element is an input of its own.
     pub isolate_sources: bool,
+    /// Where elements that an earlier job put aside come in, in the place of sources. If there are none, sources are read as ever.
+    pub replay: BTreeSet<EntryPoint>,
 }

@@ -250,7 +250,7 @@ impl<'a> Walk<'a, '_> {
         let readable = par_do.is_some() || !is_of_par_do(urn(transform));
         let (wanted, fix) = match kind {
             LeafKind::Impulse => (0..=0, "an impulse has no input"),
-            LeafKind::TestStream => (0..=0, "a TestStream has no input"),
+            LeafKind::TestStream | LeafKind::Replay => (0..=0, "a TestStream has no input"),
             LeafKind::Flatten => (0..=usize::MAX, ""),
             LeafKind::GroupByKey
             | LeafKind::CombinePerKey
@@ -272,6 +272,7 @@ impl<'a> Walk<'a, '_> {
             LeafKind::Worker => self.environment(&name, transform),
             LeafKind::CombinePerKey => self.environment_of(transform).map(EnvironmentId::from),
             LeafKind::Impulse
+            | LeafKind::Replay
             | LeafKind::TestStream
             | LeafKind::Flatten
             | LeafKind::GroupByKey

@@ -66,6 +66,7 @@ fn merging(graph: &Graph) -> BTreeSet<&PCollectionId> {
             LeafKind::GroupByKey | LeafKind::CombinePerKey => true,
             LeafKind::Worker if urn(graph, leaf) == primitives::ASSIGN_WINDOWS => false,
             LeafKind::Impulse
+            | LeafKind::Replay
             | LeafKind::TestStream
             | LeafKind::Flatten
             | LeafKind::Worker
@@ -112,7 +113,7 @@ impl Needs<'_> {
 
     fn leaf(&mut self, leaf: &Leaf) {
         match leaf.kind {
-            LeafKind::Impulse | LeafKind::Barrier | LeafKind::SortByTime | LeafKind::Panes => {}
+            LeafKind::Impulse | LeafKind::Replay | LeafKind::Barrier | LeafKind::SortByTime | LeafKind::Panes => {}
             LeafKind::TestStream => self.add(leaf, Row::TestStream),
             LeafKind::Flatten => self.add(leaf, Row::Flatten),
             LeafKind::GroupByKey => self.grouping(leaf),

@@ -7,6 +7,8 @@ use purlin_engine::core::stage::{JobGraph, OutputId, SideId, StageId};
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId};
 use purlin_proto::pipeline::v1 as pb;
 
+use crate::entry::EntryPoint;
+
 /// A planned pipeline. `stages`, `environments` and the vectors of `graph` share their indices.
 #[derive(Clone, Debug)]
 pub struct StageGraph {
@@ -20,6 +22,8 @@ pub struct StageGraph {
     pub components: Arc<pb::Components>,
     /// From each transform that a pass made to the user's.
     pub origins: BTreeMap<TransformId, TransformId>,
+    /// If elements that an earlier job put aside come in: the output that carries those of each point, in order.
+    pub letters: Vec<OutputId>,
 }
 
 impl StageGraph {
@@ -42,6 +46,8 @@ pub struct Stage {
     pub outputs: Vec<(OutputId, PCollectionId)>,
     /// The side inputs that its transforms read.
     pub sides: Vec<SideUse>,
+    /// Where elements enter it, if workers run it.
+    pub entry: Option<EntryPoint>,
 }
 
 /// One side input of one transform.

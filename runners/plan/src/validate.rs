@@ -236,7 +236,7 @@ fn check_leaf(graph: &Graph, coders: &BTreeMap<CoderId, Arc<Coder>>, leaf: &Leaf
         }
         LeafKind::Worker => payload::check(graph, coders, leaf, problems),
         LeafKind::CombinePerKey => payload::check_combine(graph, leaf, problems),
-        LeafKind::TestStream | LeafKind::Barrier | LeafKind::SortByTime | LeafKind::Panes => {}
+        LeafKind::Replay | LeafKind::TestStream | LeafKind::Barrier | LeafKind::SortByTime | LeafKind::Panes => {}
     }
     // The runner hands windows on as they came. What SDKs execute is their own affair: Python's Reshuffle declares its
     // inner functions global, whatever they are given.

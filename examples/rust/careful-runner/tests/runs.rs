@@ -111,7 +111,8 @@ async fn what_every_runner_does_with_dead_letters_it_does_too() {
     let dead_letters = format!("--dead_letter_dir={}", folder.path().display());
     let output = run(FAILING, &[&dead_letters]).await;
     assert!(output.status.success(), "{}", words(&output));
-    let letters = purlin_backend::read_dead_letters(folder.path()).unwrap();
+    let files = purlin_backend::read_dead_letters(folder.path(), purlin_backend::LetterFiles::Left).unwrap();
+    let letters: Vec<_> = files.into_iter().flat_map(|file| file.letters).collect();
     assert_eq!(letters.iter().map(|letter| letter.text.as_str()).collect::<Vec<_>>(), ["\"two\""]);
 }
 

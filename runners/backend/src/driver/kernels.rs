@@ -6,7 +6,7 @@ use std::time::Instant;
 use purlin_engine::core::action::BundleDraft;
 use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
-use purlin_engine::core::stage::JobGraph;
+use purlin_engine::core::stage::{JobGraph, StageKind};
 use purlin_engine::data::{BatchId, BatchInput, BatchRef, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelError, KernelIo, KernelState, run_kernel};
 use purlin_engine::store::{BatchStore, SideStore, StateStore};
@@ -16,6 +16,7 @@ use crate::executor::Reporter;
 use crate::metrics;
 use crate::pins::Pins;
 use crate::profile::{BundleMeter, Work};
+use crate::replay::ReplayInput;
 
 /// What kernels of a job share.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Kernels {
     pub(super) threads: Arc<rayon::ThreadPool>,
     /// How many bytes of elements a kernel may hold at once.
     pub(super) share_bytes: u64,
+    /// What a stage of kind `Replay` emits.
+    pub(super) replay: Arc<ReplayInput>,
 }
 
 impl Kernels {
@@ -88,7 +91,12 @@ impl Kernels {
             out: &mut out,
             share_bytes: self.share_bytes,
         };
-        let done = run_kernel(&self.graph, stage.id, io)?;
+        let done = if stage.kind == StageKind::Replay {
+            self.replay.emit(io.out)?;
+            KernelDone::Whole
+        } else {
+            run_kernel(&self.graph, stage.id, io)?
+        };
         meter.worked(Work::Read, reads.read());
         meter.worked(Work::Group, started.elapsed().saturating_sub(reads.read()));
         if let KernelDone::NeedMerge(question) = done {

@@ -26,6 +26,7 @@ use crate::executor::{
 };
 use crate::message::{Importance, JobMessage};
 use crate::profile::{BundleMeter, Profiler};
+use crate::replay::ReplayInput;
 
 /// How long a job waits at its end for workers that end with somebody else's process.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -58,6 +59,8 @@ pub struct JobRuntime {
     pub threads: Arc<rayon::ThreadPool>,
     /// Where elements go that user code cannot take. Without it, or if `config` allows no dead letters, the first ends the job.
     pub dead_letters: Option<DeadLetterFile>,
+    /// What feeds a stage of kind `Replay`, if there is one.
+    pub replay: ReplayInput,
 }
 
 /// Starts a job on the current tokio runtime. Ends by itself; dropping the handles does not stop it.
@@ -103,7 +106,8 @@ struct Driver {
 
 impl Driver {
     async fn drive(runtime: JobRuntime, control: JobControl, events: mpsc::UnboundedSender<JobEvent>) {
-        let JobRuntime { graph, schedule, mut config, executors, stores, script, threads, dead_letters } = runtime;
+        let JobRuntime { graph, schedule, mut config, executors, stores, script, threads, dead_letters, replay } =
+            runtime;
         let JobStores { memory, batches, sides, state } = stores;
         // A grouping has its input and its output in memory, and there are as many of them as slots; half is for all others.
         let share = batches.memory().budget() / (8 * u64::from(config.kernel_slots.max(1)));
@@ -126,7 +130,16 @@ impl Driver {
         let _watch = memory.broker().on_level(move |level| pressure.event(Event::Pressure(level)));
         reporter.event(Event::Pressure(memory.broker().level()));
         let (pins, share_bytes) = (Arc::default(), config.kernel_share_bytes);
-        let kernels = Kernels { graph, batches, sides, state: state.clone(), pins, threads, share_bytes };
+        let kernels = Kernels {
+            graph,
+            batches,
+            sides,
+            state: state.clone(),
+            pins,
+            threads,
+            share_bytes,
+            replay: Arc::new(replay),
+        };
         let driver = Self {
             engine,
             kernels,

@@ -181,6 +181,6 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             }
             Ok(KernelDone::Whole)
         }
-        StageKind::TestStream | StageKind::Worker => Err(KernelError::NotAKernel(stage)),
+        StageKind::Replay | StageKind::TestStream | StageKind::Worker => Err(KernelError::NotAKernel(stage)),
     }
 }

@@ -38,6 +38,7 @@ fn by_reference(graph: &Graph) -> BTreeSet<PCollectionId> {
                 !leaf.inputs.is_empty() && leaf.inputs.iter().all(|input| groups.contains(input))
             }
             LeafKind::Impulse
+            | LeafKind::Replay
             | LeafKind::TestStream
             | LeafKind::CombinePerKey
             | LeafKind::Worker
@@ -66,6 +67,7 @@ fn by_reference(graph: &Graph) -> BTreeSet<PCollectionId> {
                 }
                 LeafKind::Worker if understands(graph, leaf) => {}
                 LeafKind::Impulse
+                | LeafKind::Replay
                 | LeafKind::TestStream
                 | LeafKind::GroupByKey
                 | LeafKind::CombinePerKey

@@ -41,7 +41,10 @@ mod tests {
 
     fn stages(pipeline: TestPipeline, isolate: bool) -> Vec<Vec<String>> {
         let mut graph = pipeline.graph();
-        crate::passes::run(&mut graph, crate::PlanOptions { isolate_sources: isolate });
+        crate::passes::run(
+            &mut graph,
+            &crate::PlanOptions { isolate_sources: isolate, ..crate::PlanOptions::default() },
+        );
         let name = |leaf: &usize| graph.leaves[*leaf].name.clone();
         fuse(&graph).iter().map(|stage| stage.leaves.iter().map(name).collect()).collect()
     }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   test_stream ─► slice_windows ─► lift_combiners ─► expand_splittable ─► sort_by_time ─► (isolate_sources)
-//!     ─► prefix_lengths ─► recode ─► merge_windows ─► groups_by_reference ─► truncate_restrictions ─► panes_of_sides ─► fuse
+//!     ─► prefix_lengths ─► recode ─► merge_windows ─► groups_by_reference ─► truncate_restrictions ─► panes_of_sides ─► (replay) ─► fuse
 //! ```
 //! The order has reasons. Combiners are lifted early, because what comes of it is ordinary; only before can it be seen that nobody but combiners
 //! reads some windows. Splittable DoFns are
 //! expanded before coders are looked at, because expanding makes PCollections. Lengths are prefixed when every
 //! PCollection is there. Only then can it be seen where the runner would mix what is encoded differently, and
-//! at last who reads groups, what is read by a splittable DoFn, and what as a side input that is refreshed.
+//! at last who reads groups, what is read by a splittable DoFn, and what as a side input that is refreshed. Then everything has the name and
+//! the coder that dead letters have it by.
 
 mod expand_splittable;
 mod groups_by_reference;
@@ -18,6 +19,7 @@ mod merge_windows;
 mod panes_of_sides;
 mod prefix_lengths;
 mod recode;
+pub(crate) mod replay;
 mod slice_windows;
 mod sort_by_time;
 mod test_stream;
@@ -26,8 +28,8 @@ mod truncate_restrictions;
 use crate::PlanOptions;
 use crate::graph::Graph;
 
-/// Runs all passes, in order.
-pub(crate) fn run(graph: &mut Graph, options: PlanOptions) {
+/// Runs all passes, in order, but for `replay`, which can fail.
+pub(crate) fn run(graph: &mut Graph, options: &PlanOptions) {
     test_stream::run(graph);
     slice_windows::run(graph);
     lift_combiners::run(graph);
@@ -47,5 +49,5 @@ pub(crate) fn run(graph: &mut Graph, options: PlanOptions) {
 /// Runs them as a pipeline is planned by default.
 #[cfg(test)]
 pub(crate) fn run_all(graph: &mut Graph) {
-    run(graph, PlanOptions::default());
+    run(graph, &PlanOptions::default());
 }

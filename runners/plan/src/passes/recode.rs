@@ -55,6 +55,7 @@ fn wanted(graph: &mut Graph, leaf: &Leaf) -> Option<String> {
             Some(graph.coder(coders::KV, &[pair.first()?, value.first()?]))
         }
         LeafKind::Impulse
+        | LeafKind::Replay
         | LeafKind::TestStream
         | LeafKind::CombinePerKey
         | LeafKind::Worker

@@ -9,6 +9,7 @@
 mod display;
 mod program;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -64,8 +65,24 @@ pub(crate) struct Run {
     command: Vec<String>,
 }
 
+/// What came of running a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// What it ended with.
+    pub(crate) exit: Exit,
+    /// How many jobs it started.
+    pub(crate) jobs: usize,
+}
+
 impl Execute for Run {
     fn execute(self) -> Result<Exit, Failure> {
+        self.execute_with(BTreeMap::new()).map(|ran| ran.exit)
+    }
+}
+
+impl Run {
+    /// Runs the program with these options for each of its jobs.
+    pub(crate) fn execute_with(self, job_options: BTreeMap<String, String>) -> Result<Ran, Failure> {
         let registry = registry();
         registry.offers(&self.runner).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let sdk = sdk::choose(self.sdk, &self.command)?;
@@ -74,13 +91,14 @@ impl Execute for Run {
             .enable_all()
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-        let ended = runtime.block_on(async {
+        let (ended, jobs) = runtime.block_on(async {
             let (observer, jobs) = mpsc::unbounded_channel();
             let mut config = ServerConfig {
                 observer: Some(observer),
                 more_python: self.more_python(sdk),
                 docker: self.docker.clone(),
                 memory_budget: self.memory_budget,
+                job_options,
                 ..ServerConfig::new(registry, self.runner.clone())
             };
             if let Some(workers) = self.workers {
@@ -96,18 +114,28 @@ impl Execute for Run {
                 Ok(program) => program.watch(&server, &display, &mut interrupts).await,
                 Err(failure) => Err(failure),
             };
+            let jobs = server.jobs().len();
             interrupts.shut_down(server, "the program has ended").await;
             display.finish().await;
-            ended
+            ended.map(|ended| (ended, jobs))
         })?;
-        Ok(match ended {
+        let exit = match ended {
             Ended::Program(code) => Exit::Child(code),
             Ended::JobFailed => Exit::Failed,
-        })
+        };
+        Ok(Ran { exit, jobs })
     }
-}
 
-impl Run {
+    /// The program, and whose flags it takes.
+    pub(crate) fn program(&self) -> (&[String], Option<Sdk>) {
+        (&self.command, self.sdk)
+    }
+
+    /// The runner of jobs that name none.
+    pub(crate) fn runner(&self) -> &str {
+        &self.runner
+    }
+
     /// More processes for programs whose worker runs inside them because nobody said otherwise.
     fn more_python(&self, sdk: Sdk) -> Option<MorePython> {
         // Without a path to this program there is nothing that could become a worker, and the program has its own.

@@ -26,8 +26,8 @@ impl Engine {
             let mut moved = Vec::new();
             for (index, output) in spec.outputs.iter().enumerate() {
                 let reached = match spec.kind {
-                    StageKind::Impulse if state.committed == 0 => EventTime::MIN,
-                    StageKind::Impulse => EventTime::MAX,
+                    StageKind::Impulse | StageKind::Replay if state.committed == 0 => EventTime::MIN,
+                    StageKind::Impulse | StageKind::Replay => EventTime::MAX,
                     StageKind::TestStream => {
                         self.script.as_ref().map_or(EventTime::MAX, |script| script.watermark(*output))
                     }
@@ -182,12 +182,12 @@ impl Engine {
                     elements += state.residuals.len() as u64;
                     lanes += 1;
                 }
-                let impulse = spec.kind == StageKind::Impulse;
-                (lanes > 0 || impulse).then_some(ReadyStage {
+                let once = spec.kind.runs_once();
+                (lanes > 0 || once).then_some(ReadyStage {
                     stage: spec,
-                    elements: if impulse { 1 } else { elements },
+                    elements: if once { 1 } else { elements },
                     bytes,
-                    lanes: if impulse { 1 } else { lanes },
+                    lanes: if once { 1 } else { lanes },
                     slots,
                     slots_total: self.slots_total(*stage),
                     running: state.running,
@@ -204,7 +204,7 @@ impl Engine {
             return true;
         }
         match self.graph.stage(stage).kind {
-            StageKind::Impulse => !state.begun,
+            StageKind::Impulse | StageKind::Replay => !state.begun,
             // Its elements come from outside.
             StageKind::TestStream => false,
             // The input is complete when nothing more can come: what is pending does not count, it is the input.
@@ -240,7 +240,7 @@ impl Engine {
         }
         let state = &mut self.stages[pick.stage.index()];
         let take = match spec.kind {
-            StageKind::Impulse => {
+            StageKind::Impulse | StageKind::Replay => {
                 state.begun = true;
                 Some(Take::of_lanes(vec![Lane::Any]))
             }

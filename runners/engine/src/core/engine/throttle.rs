@@ -21,7 +21,7 @@ use crate::core::stage::{JobGraph, StageId, StageKind, StageSpec};
 pub(super) fn sources(graph: &JobGraph) -> Vec<bool> {
     let impulse = |stage: StageId| graph.stage(stage).kind == StageKind::Impulse;
     let source = |stage: &StageSpec| match stage.kind {
-        StageKind::Impulse => true,
+        StageKind::Impulse | StageKind::Replay => true,
         StageKind::Worker => {
             let first = stage.upstream.iter().all(|output| impulse(graph.output(*output).producer));
             stage.splittable || first && !stage.upstream.is_empty() && !stage.keyed

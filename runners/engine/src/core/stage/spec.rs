@@ -116,6 +116,8 @@ pub struct StageSpec {
 pub enum StageKind {
     /// Emits one empty element in the global window, once.
     Impulse,
+    /// Emits once the elements that an earlier job put aside, each to who failed on it.
+    Replay,
     /// Emits what a script says, event by event, each when nothing else can happen (`TestStream`). The clock of its job is
     /// the script's too.
     TestStream,
@@ -301,6 +303,7 @@ impl StageKind {
             Self::Group { grouping: Grouping::AppendOnce, .. }
             | Self::SortByTime
             | Self::Impulse
+            | Self::Replay
             | Self::TestStream
             | Self::Materialize(_) => false,
         }
@@ -310,7 +313,15 @@ impl StageKind {
     pub fn is_by_key(&self) -> bool {
         match self {
             Self::Group { .. } | Self::SortByTime => true,
-            Self::Worker | Self::Impulse | Self::TestStream | Self::Materialize(_) => false,
+            Self::Worker | Self::Impulse | Self::Replay | Self::TestStream | Self::Materialize(_) => false,
+        }
+    }
+
+    /// Whether it has no input, and one bundle.
+    pub fn runs_once(&self) -> bool {
+        match self {
+            Self::Impulse | Self::Replay => true,
+            Self::TestStream | Self::Worker | Self::Group { .. } | Self::SortByTime | Self::Materialize(_) => false,
         }
     }
 
@@ -325,6 +336,7 @@ impl StageKind {
             Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime => true,
             Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
             | Self::Impulse
+            | Self::Replay
             | Self::TestStream
             | Self::Worker
             | Self::Materialize(_) => false,
@@ -368,7 +380,11 @@ impl JobGraph {
             StageKind::Materialize(side) => {
                 self.sides.get(side.index()).is_some_and(|side| side.contents == SideContents::LatestPane)
             }
-            StageKind::Impulse | StageKind::TestStream | StageKind::Worker | StageKind::SortByTime => false,
+            StageKind::Impulse
+            | StageKind::Replay
+            | StageKind::TestStream
+            | StageKind::Worker
+            | StageKind::SortByTime => false,
         }
     }
 
