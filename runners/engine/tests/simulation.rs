@@ -339,6 +339,7 @@ impl Simulation {
                 Action::JobDone(outcome) => self.finished_in = Some(outcome),
                 Action::AskScript => panic!("no script feeds this job"),
                 Action::CommitBundle { .. }
+                | Action::Standstill(_)
                 | Action::DiscardBundle { .. }
                 | Action::SplitBundle { .. }
                 | Action::Finalize { .. } => {}

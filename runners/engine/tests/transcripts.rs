@@ -459,6 +459,7 @@ impl Teller {
             Action::Join { into, batch } => format!("join {batch:?} to {into:?}"),
             Action::AskScript => "ask the script".to_owned(),
             Action::Free { batches } => format!("free {batches:?}"),
+            Action::Standstill(still) => format!("standstill: {still}"),
             Action::JobDone(Outcome::Stuck(why)) => format!("stuck: {why}"),
             Action::JobDone(Outcome::Drained(Flushed { pending, truncated, ended, stages })) => {
                 let done = |stage: &FlushedStage| {

@@ -104,6 +104,21 @@ async fn a_count_of_windows_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
+async fn an_instant_outside_of_beams_range_is_refused() {
+    let mut scene = Scene::set().await;
+    let [main, _] = scene.sinks();
+    for instant in [[0; 8], [0xff; 8]] {
+        let instruction = scene.bundle().await;
+        let mut element = header();
+        element[..8].copy_from_slice(&instant);
+        scene.data.send(&instruction, &main, [element, kv("a", "1")].concat(), false);
+        let why = scene.refused().await;
+        assert!(why.contains("`Work.0`") && why.contains("outside"), "{why}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn what_comes_after_the_last_is_refused() {
     let mut scene = Scene::set().await;
     let [main, _] = scene.sinks();

@@ -90,10 +90,23 @@ fn strategies(
             strategies.insert(id.as_str().into(), WindowingStrategy { asked, ..strategy });
         }
         for problem in wire.iter() {
-            problems.add(format!("windowing strategy `{id}`"), problem.to_string(), fix(&problem.fault));
+            let what = format!("{problem}{}", emitter(components, id));
+            problems.add(format!("windowing strategy `{id}`"), what, fix(&problem.fault));
         }
     }
     strategies
+}
+
+/// Where a windowing strategy comes from, as its user knows it: a transform that emits in it what it does not get in it, if there is one.
+fn emitter(components: &pb::Components, strategy: &str) -> String {
+    let windowed = |id: &String| {
+        let pcollection = components.pcollections.get(id);
+        pcollection.is_some_and(|pcollection| pcollection.windowing_strategy_id == strategy)
+    };
+    let leaves = components.transforms.values().filter(|transform| transform.subtransforms.is_empty());
+    let emitters = leaves.filter(|transform| transform.outputs.values().any(windowed));
+    let first = emitters.min_by_key(|transform| transform.inputs.values().any(windowed));
+    first.map(|transform| format!(" (in what `{}` emits)", transform.unique_name)).unwrap_or_default()
 }
 
 struct Walk<'a, 'p> {

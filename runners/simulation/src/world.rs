@@ -319,7 +319,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Action::JobDone(outcome) => self.outcome = Some(outcome),
-                Action::DiscardBundle { .. } | Action::Finalize { .. } => {}
+                Action::DiscardBundle { .. } | Action::Finalize { .. } | Action::Standstill(_) => {}
                 Action::AskScript => panic!("no program here has a script"),
                 Action::DeadLetter { reason, .. } => panic!("a dead letter where none are kept: {reason}"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),

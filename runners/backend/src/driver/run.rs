@@ -328,6 +328,7 @@ impl Driver {
                 Action::AskScript => self.ask_script(),
                 Action::Free { batches } => self.kernels.free(&batches),
                 Action::DeadLetter { stage, element, reason } => self.put_aside(stage, &element, &reason),
+                Action::Standstill(still) => self.tell(JobMessage::now(Importance::Warning, still.to_string())),
                 Action::JobDone(Outcome::Failed(reason)) => {
                     let told = self.last_letter.take().map(|letter| format!("\n{letter}")).unwrap_or_default();
                     return Some(Outcome::Failed(reason + &told));

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from apache_beam.coders import StrUtf8Coder, VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.portability.api import beam_job_api_pb2_grpc
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineState
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms import window
@@ -60,6 +60,12 @@ def stop(result):
     with pytest.raises(RuntimeError, match="CANCELLED"):
         result.wait_until_finish()
     assert result.state == PipelineState.CANCELLED
+
+
+def messages(result):
+    """All messages of a job, as they come: it is over when they are."""
+    of_job = service().GetMessageStream(beam_job_api_pb2.JobMessagesRequest(job_id=result._job_id))
+    return (response.message_response.message_text for response in of_job if response.HasField("message_response"))
 
 
 def service():

@@ -18,7 +18,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from sources import Count, Ticks
-from support import SEEN, gate, hold, pipeline, service, show, shown
+from support import SEEN, gate, hold, messages, pipeline, service, show, shown
 
 DRAINED = "DRAINED"
 
@@ -31,11 +31,6 @@ def end(result, state=DRAINED):
     # Python's client raises whatever is not DONE.
     with pytest.raises(RuntimeError, match=state):
         result.wait_until_finish()
-
-
-def messages(result):
-    of_job = service().GetMessageStream(beam_job_api_pb2.JobMessagesRequest(job_id=result._job_id))
-    return [response.message_response.message_text for response in of_job if response.HasField("message_response")]
 
 
 def drained_before_the_restrictions_begin(name, elements, do_fn):

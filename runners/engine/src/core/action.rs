@@ -81,8 +81,38 @@ pub enum Action {
         /// Which.
         batches: Vec<BatchId>,
     },
+    /// To be told to the user: a source holds up others. The job goes on.
+    Standstill(Standstill),
     /// The job has ended. The last action.
     JobDone(Outcome),
+}
+
+/// A source that never ends, and has left its watermark where it is for long, while others wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standstill {
+    /// The source's stage.
+    pub source: StageName,
+    /// Where it holds its output.
+    pub at: EventTime,
+    /// For how long, in milliseconds.
+    pub for_ms: i64,
+    /// Stages that keep elements or timers until it moves on.
+    pub waiting: Vec<StageName>,
+}
+
+impl fmt::Display for Standstill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting: Vec<_> = self.waiting.iter().map(|stage| format!("`{stage}`")).collect();
+        write!(
+            f,
+            "source `{}` has held its watermark at {} for {} s, and {} waits for it to move on; let its DoFn report a later \
+             watermark, by a watermark estimator, also while it has nothing to emit",
+            self.source,
+            self.at,
+            self.for_ms / 1_000,
+            waiting.join(", ")
+        )
+    }
 }
 
 /// How a job ended.

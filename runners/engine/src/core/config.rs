@@ -1,5 +1,7 @@
 //! Bounds and knobs of an engine, each with its reason.
 
+use purlin_model::time::Millis;
+
 /// Bounds and knobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -15,6 +17,9 @@ pub struct EngineConfig {
     /// How long a bundle of a worker may run before it is asked to share what is left with workers that are idle, in
     /// milliseconds. Asked again each time its age has doubled. `None` never asks.
     pub share_after_ms: Option<i64>,
+    /// How long a source that never ends may leave its watermark where it is, while somebody waits for it, before the job says so.
+    /// Longer than sources rest, as a rule, and short enough that whoever looks why nothing comes finds it.
+    pub standstill_after: Millis,
     /// In a lane where so many batches wait, small ones that arrive are joined: what is slow must not drown in references.
     pub join_behind: usize,
     /// How many bundles the runner runs itself at once: the data threads.
@@ -32,6 +37,7 @@ impl Default for EngineConfig {
             user_error_attempts_max: 1,
             dead_letters_max: None,
             share_after_ms: Some(100),
+            standstill_after: Millis(60_000),
             join_behind: 16,
             kernel_slots: 2,
             kernel_share_bytes: 32 << 20,

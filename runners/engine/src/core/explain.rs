@@ -56,6 +56,8 @@ pub enum Wait {
     Clock {
         /// How many residuals.
         residuals: u64,
+        /// The least timestamp that they may still emit.
+        hold: EventTime,
     },
     /// The next event of its script.
     Script,
@@ -96,7 +98,12 @@ impl fmt::Display for Wait {
                 write!(f, ", with {elements} elements pending")
             }
             Self::Workers { elements } => write!(f, "a worker, with {elements} elements pending"),
-            Self::Clock { residuals } => write!(f, "the clock, for {residuals} residuals that asked for a delay"),
+            Self::Clock { residuals, hold } => {
+                write!(
+                    f,
+                    "the clock, for {residuals} residuals that asked for a delay and hold the watermark at {hold}"
+                )
+            }
             Self::Script => f.write_str("the next event of its script"),
             Self::State { hold, next_event, next_processing } => {
                 f.write_str("timers")?;

@@ -167,6 +167,15 @@ fn windowing_strategies_that_are_none() {
 }
 
 #[test]
+fn a_windowing_that_cannot_be_is_found_by_who_emits_in_it() {
+    let late = broken(|components| {
+        components.windowing_strategies.get_mut("global").unwrap().allowed_lateness = -5;
+    });
+    let says = "windowing_strategies[\"global\"].allowed_lateness is -5 ms; it must be zero or more (in what `";
+    assert!(late.contains(says), "{late}");
+}
+
+#[test]
 fn environments_that_do_not_exist() {
     assert_snapshot!(broken(|components| drop(components.environments.remove("py"))), @"
     Pair: names environment `py`, which does not exist; submit the pipeline as the SDK wrote it, with all its components

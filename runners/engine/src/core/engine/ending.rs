@@ -92,7 +92,8 @@ impl Engine {
         }
         let residuals = state.delayed.values().map(|residuals| residuals.len() as u64).sum();
         if residuals > 0 {
-            waits.push(Wait::Clock { residuals });
+            let hold = state.least_residual_hold().unwrap_or(EventTime::MAX);
+            waits.push(Wait::Clock { residuals, hold });
         }
         if let Some(of_state) = state.waits() {
             let GroupSummary { next_event, next_processing, min_hold, next_expiry: _, bytes: _ } = of_state;

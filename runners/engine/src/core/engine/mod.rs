@@ -19,6 +19,7 @@ mod ending;
 mod progress;
 mod script;
 mod sharing;
+mod standstill;
 mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,7 @@ use crate::core::stage::{GraphError, JobGraph, SideId, StageId, StageState};
 use crate::data::BatchId;
 use drain::Drain;
 use script::Script;
+use standstill::Standing;
 
 pub use progress::StageStatus;
 
@@ -72,6 +74,8 @@ pub struct Engine {
     script: Option<Script>,
     /// If the job takes no more input: what it has done since it was asked to.
     drain: Option<Drain>,
+    /// Where sources that never end stand.
+    standing: Standing,
     /// How the job will end, once nothing runs any more.
     ending: Option<Outcome>,
     over: bool,
@@ -111,6 +115,7 @@ impl Engine {
             dead_letters: 0,
             script: graph.scripted().map(|stage| Script::new(stage.id)),
             drain: None,
+            standing: Standing::default(),
             ending: None,
             over: false,
             graph,
@@ -146,6 +151,7 @@ impl Engine {
         let clock = self.advance(clock);
         self.stop_sources(clock);
         self.share_with_idle(now);
+        self.look_at_sources(clock);
         self.conclude(clock);
     }
 

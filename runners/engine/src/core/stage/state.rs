@@ -383,6 +383,11 @@ impl StageState {
         [state, residuals, self.running_holds.least()].into_iter().flatten().min()
     }
 
+    /// The least timestamp that any residual may still emit; `None` if there are no residuals.
+    pub(crate) fn least_residual_hold(&self) -> Option<EventTime> {
+        self.residual_holds.values().filter_map(HoldTracker::least).min()
+    }
+
     /// Whether nothing is pending, running or left.
     pub(crate) fn is_idle(&self) -> bool {
         self.holds.is_empty()
