@@ -8,6 +8,7 @@
 
 pub(crate) mod counts;
 pub(crate) mod dashboard;
+pub(crate) mod java;
 pub(crate) mod jobs;
 
 use std::fs::File;

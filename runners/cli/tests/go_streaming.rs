@@ -1,0 +1,28 @@
+//! Streams in Go (`tests/go`) that Beam's own tests do not have, on each of our runners: refreshed side inputs.
+
+mod harness;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::{finish, purlin, root};
+
+#[test]
+fn a_side_input_is_refreshed_on_each_runner() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("refreshed");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program);
+    build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/refreshed.go"));
+    // The module that pins the SDK.
+    build.current_dir(root().join("benchmarks/go")).stdin(Stdio::null());
+    finish(build).well();
+    for runner in ["direct", "micro-batch", "continuous"] {
+        let mut command = purlin();
+        command.args(["run", "--runner", runner, "--"]).arg(&program);
+        let finished = finish(command).well();
+        let read: Vec<_> = finished.stdout.lines().filter(|line| line.starts_with("refreshed: ")).collect();
+        let expected = ["1 at rate 10", "2 at rate 10", "3 at rate 20"].map(|read| format!("refreshed: {read}"));
+        assert_eq!(read, expected, "on {runner}");
+    }
+}

@@ -1,0 +1,31 @@
+//! What is written in Java: built here, against the SDK that the examples pin.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use super::{finish, root};
+
+/// What `java` is told to find the examples and the SDK.
+static EXAMPLES: LazyLock<String> = LazyLock::new(|| {
+    let project = root().join("examples/java");
+    let mut build = Command::new("mvn");
+    build.args(["--quiet", "--batch-mode", "package"]).current_dir(&project).stdin(Stdio::null());
+    finish(build).well();
+    format!("{0}/wordcount-1.jar:{0}/lib/*", project.join("target").display())
+});
+
+/// The class path of the examples.
+pub(crate) fn examples() -> &'static str {
+    &EXAMPLES
+}
+
+/// Compiles one of the programs in `tests/java` into a folder; the class path of it.
+pub(crate) fn compiled(name: &str, folder: &Path) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java").join(name);
+    let mut build = Command::new("javac");
+    build.args(["-Xlint:-options", "-proc:none", "--release", "11", "-cp", examples(), "-d"]).arg(folder).arg(source);
+    build.stdin(Stdio::null());
+    finish(build).well();
+    format!("{}:{}", folder.display(), examples())
+}

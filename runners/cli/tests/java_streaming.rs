@@ -1,0 +1,48 @@
+//! Streams in Java (`tests/java/Streams.java`) on each of our runners: expiry of windows, state and timers, stable input, bundle
+//! finalization, refreshed side inputs.
+
+mod harness;
+
+use harness::{finish, java, purlin};
+
+/// What the pipelines print on every runner, sorted.
+const LINES: [&str; 14] = [
+    "expiration: a 19999 7",
+    // 1 and, late, 2. What came too late is not there, nor is there a second call for it.
+    "expiration: a 9999 3",
+    "expiration: b 9999 5",
+    "finalization: 1",
+    "finalization: 1 is kept",
+    "finalization: 2",
+    "finalization: 2 is kept",
+    "refreshed: 1 at rate 10",
+    "refreshed: 2 at rate 10",
+    "refreshed: 3 at rate 20",
+    "stable: 1",
+    "stable: 2",
+    "timers: clock [1, 2]",
+    "timers: event 8000 [1, 2]",
+];
+
+fn prints(class_path: &str, runner: &str) {
+    let mut command = purlin();
+    command.args(["run", "--runner", runner, "--", "java", "-cp", class_path, "Streams"]);
+    let finished = finish(command).well().says(&["purlin:droppedDueToLateness = 1"]);
+    let kinds = ["expiration: ", "finalization: ", "refreshed: ", "stable: ", "timers: "];
+    let of_ours = |line: &&str| kinds.iter().any(|kind| line.starts_with(kind));
+    let mut lines: Vec<_> = finished.stdout.lines().filter(of_ours).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, LINES, "on {runner}: {}", finished.stdout);
+}
+
+#[test]
+fn on_each_runner() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let class_path = &java::compiled("Streams.java", folder.path());
+    // Java's client mostly waits.
+    std::thread::scope(|scope| {
+        for runner in ["direct", "micro-batch", "continuous"] {
+            scope.spawn(move || prints(class_path, runner));
+        }
+    });
+}
