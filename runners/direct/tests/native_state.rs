@@ -2,55 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use purlin_backend::WindowLifetime;
-use purlin_backend::driver::JobEvent;
 use purlin_direct::{EagerOptions, EagerSchedule};
-use purlin_engine::core::action::Outcome;
 use purlin_engine::store::{Cell, Page, Timer, TimerDomain};
 use purlin_model::element::{Header, decode_window, encode_window};
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::{EventTime, Millis};
-use purlin_model::window::{BoundedWindow, WindowCoder};
-use purlin_native::{
-    Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text, collect, typed,
-};
+use purlin_model::time::Millis;
+use purlin_model::window::WindowCoder;
+use purlin_native::{Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, collect};
 
-/// How many positions, and milliseconds, a window has.
-const WINDOW: i64 = 10;
-
-/// Elements with this key come too late for the window that they say they are in.
-const LATE: i64 = 1;
-
-fn window_of(at: i64) -> BoundedWindow {
-    let start = at - at.rem_euclid(WINDOW);
-    BoundedWindow::Interval { start: EventTime::from_millis(start), end: EventTime::from_millis(start + WINDOW) }
-}
-
-/// Puts each position into its window, as `KV<0, position>`; now and then one more, into the first window of all.
-#[derive(Debug)]
-struct IntoWindows;
-
-impl NativeStage for IntoWindows {
-    fn run(&self, bundle: &mut NativeBundle<'_>) -> Result<(), NativeError> {
-        while let Some((batch, slice)) = bundle.next_batch()? {
-            for element in batch.iter(slice.first as usize, slice.last as usize) {
-                let position = Int::decode(&mut &element.value[..])?;
-                let late = (position % 1_000 == 999).then_some((LATE, 0));
-                for (key, at) in [Some((0, position)), late].into_iter().flatten() {
-                    let (mut header, mut value) = (Vec::new(), Vec::new());
-                    let timestamp = EventTime::from_millis(at);
-                    Header::new(timestamp, window_of(at), PaneInfo::NO_FIRING).encode(&mut header);
-                    Pair::<Int, Int>::encode(&(key, position), &mut value);
-                    bundle.emit(0, &header, timestamp, &value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
+use support::{LATE, WINDOW, cancelled, drops_late, windowed_stream};
 
 /// Keeps a byte for each element of a key and window, and says at the window's end how many there are. Clears nothing.
 #[derive(Debug)]
@@ -107,23 +73,7 @@ impl NativeStage for Keep {
 #[tokio::test]
 async fn state_of_windows_is_gone_behind_them_and_what_comes_then_is_dropped_and_counted() {
     let mut job = NativeJob::new();
-    let impulse = job.graph.impulse("Impulse");
-    let endless = typed::<Text, Pair<Int, Int>, _>(|_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.push((0, i64::MAX));
-        Ok(())
-    });
-    let endless = job.stage::<Pair<Int, Int>>("Endless", &[impulse], WindowCoder::Global, endless);
-    let read = SyntheticSource {
-        positions_max: 100,
-        step: Millis(1),
-        resume_delay: None,
-        element: |position: i64, out: &mut Vec<u8>| Int::encode(&position, out),
-    };
-    let read = job.stage::<Int>("Read", &[endless], WindowCoder::Global, read);
-    let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
-    job.graph.stage_mut(stage).unbounded = true;
-    let windowed = job.stage::<Pair<Int, Int>>("IntoWindows", &[read], WindowCoder::Interval, IntoWindows);
+    let windowed = windowed_stream(&mut job);
     let counts = job.stage::<Pair<Int, Int>>("Keep", &[windowed], WindowCoder::Interval, Keep);
     let stage = job.graph.producer(counts);
     job.graph.stage_mut(stage).keyed = true;
@@ -143,18 +93,8 @@ async fn state_of_windows_is_gone_behind_them_and_what_comes_then_is_dropped_and
         }
         tokio::task::yield_now().await;
     }
-    control.cancel();
-    loop {
-        match events.recv().await {
-            Some(JobEvent::Ended(outcome)) => break assert_eq!(outcome, Outcome::Cancelled),
-            Some(JobEvent::Message(_)) => {}
-            None => panic!("the job ended without an outcome"),
-        }
-    }
-    let metrics = control.metrics().committed;
-    let of_drops = |text: &str| text.contains("droppedDueToLateness");
-    let dropped = metrics.iter().any(|(key, _)| key.labels.values().any(|label| of_drops(label)));
-    assert!(dropped, "{metrics:?}");
+    cancelled(&control, &mut events).await;
+    assert!(drops_late(&control), "nothing was dropped");
     // Nothing is gone before the timers of its window have fired.
     let collected = collected.lock().unwrap();
     let counted: Vec<i64> =

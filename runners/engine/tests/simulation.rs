@@ -2,7 +2,7 @@
 //!
 //! Every run checks the invariants after each event: watermarks never retreat and never pass an element that is not
 //! done (I3), a lane of a key group is in one running bundle at most (I2), each element is delivered to each of its
-//! consumers exactly once (I1), and two runs of a seed give the same actions (I5). Every run must end in `Done`.
+//! consumers exactly once, or dropped because it comes too late for side inputs (I1), what a bundle may read of side inputs is there, and two runs of a seed give the same actions (I5). Every run must end in `Done`.
 //!
 //! `PURLIN_SEED=17 cargo test -p purlin-engine --test simulation` tells one seed, event by event.
 
@@ -19,8 +19,8 @@ use purlin_engine::core::event::{Event, Failure, Residual, Split};
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
 use purlin_engine::core::stage::{
-    ConsumerSpec, EnvIndex, JobGraph, JobGraphBuilder, OutputHandle, SideAccess, SideMapping, StageId, StageKind,
-    StageSpec,
+    ConsumerSpec, EnvIndex, JobGraph, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId,
+    StageKind, StageSpec,
 };
 use purlin_engine::data::{BatchId, BatchRef, BatchSlice};
 use purlin_model::coder::Coder;
@@ -112,6 +112,10 @@ struct Simulation {
     owed: BTreeMap<StageId, BTreeMap<ElementId, EventTime>>,
     /// Of these, the ones that hold the stage's watermark: all but late ones and residuals.
     held: BTreeMap<StageId, BTreeMap<ElementId, EventTime>>,
+    /// From which end on windows of each side input are there.
+    forgotten: BTreeMap<SideId, EventTime>,
+    /// The stage that was told last to drop elements, until it is known which.
+    dropping: Option<StageId>,
     /// For each side input, its windows that a bundle has read.
     read: BTreeMap<StageId, BTreeSet<BoundedWindow>>,
     watermarks: Vec<EventTime>,
@@ -145,6 +149,8 @@ impl Simulation {
             owed: BTreeMap::new(),
             held: BTreeMap::new(),
             read: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            dropping: None,
             finished_in: None,
         }
     }
@@ -260,11 +266,7 @@ impl Simulation {
                 } else {
                     Lane::Any
                 };
-                let window_max = consumer.partitioning.by_window().then(|| match at {
-                    EventTime::MIN => EventTime::GLOBAL_WINDOW_MAX,
-                    at if at > EventTime::from_millis(1_000) => EventTime::GLOBAL_WINDOW_MAX,
-                    at => EventTime::from_millis(at.millis() / 10 * 10 + 9),
-                });
+                let window_max = consumer.partitioning.by_window().then(|| window_max(at));
                 let elements = 1 + self.random.below(3);
                 let batch = self.batch(consumer.stage, elements, at, window_max, false);
                 result.outputs.push(Routed { from: output, to: consumer.stage, lane, batch });
@@ -330,9 +332,17 @@ impl Simulation {
                 }
                 Action::Free { batches } => {
                     for batch in batches {
-                        let freed = self.batches.remove(&batch);
-                        assert!(freed.is_some(), "{batch:?} is freed twice");
+                        let freed = self.batches.remove(&batch).unwrap_or_else(|| panic!("{batch:?} is freed twice"));
+                        if let Some(stage) = self.dropping {
+                            self.dropped(stage, &freed);
+                        }
                     }
+                    self.dropping = None;
+                }
+                Action::DropLate { stage, elements: _ } => self.dropping = Some(stage),
+                Action::ForgetSide { side, until } => {
+                    let before = self.forgotten.insert(side, until).unwrap_or(EventTime::MIN);
+                    assert!(before < until, "{side} is to be forgotten before {until}, as it was already");
                 }
                 Action::DeadLetter { reason, .. } => panic!("a dead letter where none are kept: {reason}"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
@@ -356,9 +366,25 @@ impl Simulation {
         for gate in &self.graph.stage(draft.stage).gates {
             let side = self.graph.side(gate.side);
             let windows = draft.input.iter().filter_map(|slice| side.window_fn.side_window_of(slice.batch.window_max?));
+            let forgotten = self.forgotten.get(&gate.side).copied().unwrap_or(EventTime::MIN);
+            let windows: Vec<BoundedWindow> = windows.collect();
+            let gone = windows.iter().find(|window| window.max_timestamp() < forgotten);
+            assert_eq!(gone, None, "{:?} reads what is forgotten of {}", draft.id, gate.side);
             self.read.entry(side.materialize).or_default().extend(windows);
         }
         self.running.insert(draft.id, (draft, self.now));
+    }
+
+    /// These elements came too late for a stage.
+    fn dropped(&mut self, stage: StageId, elements: &[(ElementId, EventTime)]) {
+        let lateness = self.graph.stage(stage).gates.iter().filter_map(|gate| gate.lateness).min();
+        let lateness = lateness.expect("only what forgets side inputs drops anything");
+        for (element, at) in elements {
+            let end = window_max(*at) + lateness;
+            assert!(end < self.input_watermark(stage), "{element} in a window until {end} does not come too late");
+            assert!(self.owed.entry(stage).or_default().remove(element).is_some(), "{element} is dropped twice");
+            self.held.entry(stage).or_default().remove(element);
+        }
     }
 
     fn check_watermarks(&mut self) {
@@ -378,6 +404,15 @@ impl Simulation {
             eprintln!("{line}");
         }
         self.log.push(line);
+    }
+}
+
+/// The last instant of the window of an element.
+fn window_max(at: EventTime) -> EventTime {
+    match at {
+        EventTime::MIN => EventTime::GLOBAL_WINDOW_MAX,
+        at if at > EventTime::from_millis(1_000) => EventTime::GLOBAL_WINDOW_MAX,
+        at => EventTime::from_millis(at.millis() / 10 * 10 + 9),
     }
 }
 
@@ -420,6 +455,9 @@ fn random_graph(random: &mut Random) -> JobGraph {
                 }
                 if let (true, Some(side)) = (random.chance(40), sides.last()) {
                     job.reads(stage, *side, SideMapping::Default);
+                    if random.chance(70) {
+                        job.lets_in(stage, Millis(random.below(15) as i64));
+                    }
                 }
                 outputs.push(output);
             }

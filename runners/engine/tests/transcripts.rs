@@ -4,7 +4,7 @@
 //! ```text
 //!   stage NAME impulse|script
 //!   stage NAME worker|group|key_major <- UP UP … [splittable] [unbounded] [keyed] [merges=NAME]
-//!                                                      [truncates=NAME] [age=MS] [reads SIDE]
+//!                                                      [truncates=NAME] [age=MS] [lets_in=MS] [reads SIDE]
 //!   stage NAME side(WINDOWS) <- UP                 WINDOWS: global, or fixed MS
 //!   stage NAME refreshed(WINDOWS) <- UP            two stages: NAME.panes, and NAME that keeps the latest of each window
 //!   bundles N                                      at most N elements in a bundle
@@ -244,13 +244,14 @@ impl Teller {
             }
         };
         self.names.push(name.to_owned());
-        let mut gated = false;
+        let (mut gated, mut lateness) = (false, None);
         for flag in &flags {
             match *flag {
                 "splittable" => graph.stage_mut(stage).splittable = true,
                 "unbounded" => graph.stage_mut(stage).unbounded = true,
                 "reads" => gated = true,
                 "keyed" => graph.stage_mut(stage).keyed = true,
+                flag if flag.starts_with("lets_in=") => lateness = Some(Millis(number(&flag["lets_in=".len()..]))),
                 flag if flag.starts_with("merges=") => {
                     let asked = self.names.iter().position(|name| *name == flag[7..]).unwrap();
                     if let StageKind::Group { merge, .. } = &mut graph.stage_mut(stage).kind {
@@ -266,6 +267,9 @@ impl Teller {
                 flag if flag.starts_with("age=") => self.age = Some(number(&flag[4..])),
                 side => graph.reads(stage, self.sides[side], SideMapping::Default),
             }
+        }
+        if let Some(lateness) = lateness {
+            graph.lets_in(stage, lateness);
         }
         for up in upstream {
             self.consumers.entry(up).or_default().push((stage, gated));
@@ -457,6 +461,8 @@ impl Teller {
             Action::SplitBundle { bundle, fraction } => format!("split {bundle:?} at {fraction}"),
             Action::Finalize { bundle } => format!("finalize {bundle:?}"),
             Action::Join { into, batch } => format!("join {batch:?} to {into:?}"),
+            Action::DropLate { stage, elements } => format!("drop {elements} late elements of {stage}"),
+            Action::ForgetSide { side, until } => format!("forget windows of {side} before {until}"),
             Action::AskScript => "ask the script".to_owned(),
             Action::Free { batches } => format!("free {batches:?}"),
             Action::Standstill(still) => format!("standstill: {still}"),

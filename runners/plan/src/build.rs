@@ -13,6 +13,7 @@ use purlin_engine::core::stage::{
 };
 use purlin_model::coder::Coder;
 use purlin_model::ids::{CoderId, EnvironmentId, PCollectionId};
+use purlin_model::time::Millis;
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_proto::convert::coder::from_components;
 use purlin_proto::convert::problem::{Path, Problems as WireProblems};
@@ -175,6 +176,10 @@ impl Context<'_> {
                     side: side_ids[&side.key],
                 })
                 .collect();
+            // Nothing of what ends is ever late.
+            let endless = upstream.iter().any(|output| !outputs[output.index()].bounded);
+            let main = draft.input.as_ref().filter(|_| endless);
+            let lateness = main.map(|main| Millis(self.graph.strategy_of(main).allowed_lateness.0.max(0)));
             let gates: BTreeSet<SideId> = uses.iter().map(|it| it.side).collect();
             let above = upstream.iter().map(|output| specs[outputs[output.index()].producer.index()].depth);
             let beside = gates.iter().map(|side| specs[sides[side.index()].materialize.index()].depth);
@@ -190,7 +195,7 @@ impl Context<'_> {
                 depth: above.chain(beside).max().map_or(0, |depth| depth + 1),
                 upstream: upstream.into_iter().collect(),
                 outputs: emitted.iter().map(|(output, _)| *output).collect(),
-                gates: gates.into_iter().map(|side| gate(&sides[side.index()])).collect(),
+                gates: gates.into_iter().map(|side| gate(&sides[side.index()], lateness)).collect(),
                 keyed: self.is_keyed(draft),
                 splittable: of_leaves(&|leaf| leaf.splittable),
                 unbounded: of_leaves(&|leaf| leaf.outputs.values().any(|output| !self.graph.is_bounded(output))),
@@ -331,12 +336,14 @@ impl Context<'_> {
 
 /// The mapping is the side input's window function's own, in every SDK: for Beam's it is the default, whatever its
 /// payload says in the SDK's own words. Those of others only their SDK knows.
-fn gate(side: &SideSpec) -> SideGate {
+fn gate(side: &SideSpec, lateness: Option<Millis>) -> SideGate {
     let mapping = match side.window_fn {
         WindowFn::Global | WindowFn::Fixed { .. } | WindowFn::Sliding { .. } => SideMapping::Default,
         WindowFn::Session { .. } | WindowFn::Custom { .. } => SideMapping::Opaque,
     };
-    SideGate { side: side.id, mapping }
+    // Windows that end with the job need not be forgotten before, and of a mapping that nobody knows nobody knows who reads what.
+    let may_go = side.window_fn != WindowFn::Global && mapping == SideMapping::Default;
+    SideGate { side: side.id, mapping, lateness: lateness.filter(|_| may_go) }
 }
 
 #[cfg(test)]

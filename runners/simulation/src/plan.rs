@@ -4,6 +4,7 @@ use purlin_engine::core::stage::{
     EnvIndex, JobGraph, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId,
 };
 use purlin_model::coder::Coder;
+use purlin_model::time::Millis;
 use purlin_model::window::{WindowCoder, WindowFn};
 
 use crate::program::{Does, Node, Program};
@@ -91,10 +92,15 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
             }
             Does::Side { input, side } => {
                 let window_fn = program.nodes[*side].strategy.window_fn.clone();
+                let ends = window_fn != WindowFn::Global;
                 let kept = graph.side_input(&name("side"), &places[*side], SideAccess::Iterable, window_fn);
                 let output = graph.worker(&name("reader"), env, &places[*input], coder, windows);
                 let stage = graph.producer(output);
                 graph.reads(stage, kept, SideMapping::Default);
+                if ends {
+                    // Nothing here is late, so that nothing may miss what it reads.
+                    graph.lets_in(stage, Millis(0));
+                }
                 set(stage, Role::Elements { node, side: Some((kept, *side)) });
                 vec![output]
             }

@@ -311,6 +311,8 @@ impl<'a> World<'a> {
                 }
                 Action::CommitBundle { bundle, seq } => self.commit(bundle, seq),
                 Action::Join { into, batch } => self.batches.join(into, batch),
+                Action::ForgetSide { side, until } => self.sides.forget(side, until),
+                Action::DropLate { stage, elements } => panic!("{elements} elements come too late to {stage}"),
                 Action::Free { batches } => self.batches.free(&batches),
                 Action::SplitBundle { bundle, .. } => {
                     // The worker may be asked for what it cannot give, and may be slow to give it.

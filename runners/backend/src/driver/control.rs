@@ -99,6 +99,12 @@ impl MetricState {
         self.running.insert(bundle, delta);
     }
 
+    /// What was measured outside of bundles, and counts.
+    pub(super) fn add(&mut self, delta: &MetricDelta) -> Result<(), Vec<MetricMergeError>> {
+        self.attempted.merge(delta)?;
+        self.committed.merge(delta)
+    }
+
     /// A bundle has ended; only a committed one counts as such.
     pub(super) fn settle(&mut self, bundle: BundleId, committed: bool) -> Result<(), Vec<MetricMergeError>> {
         let Some(delta) = self.running.remove(&bundle) else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use purlin_engine::core::action::{Action, BundleDraft, BundleId, Outcome};
-use purlin_engine::core::bundle::DeltaId;
+use purlin_engine::core::bundle::{DeltaId, DropCounts};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::Event;
@@ -25,6 +25,7 @@ use crate::executor::{
     BatchReader, BundleExecutor, BundleIo, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
 };
 use crate::message::{Importance, JobMessage};
+use crate::metrics::{self, MetricMergeError};
 use crate::profile::{BundleMeter, Profiler};
 use crate::replay::ReplayInput;
 
@@ -325,6 +326,8 @@ impl Driver {
                     }
                 }
                 Action::Join { into, batch } => self.kernels.join(into, batch),
+                Action::DropLate { stage, elements } => self.count_late(stage, elements),
+                Action::ForgetSide { side, until } => self.kernels.sides.forget(side, until),
                 Action::AskScript => self.ask_script(),
                 Action::Free { batches } => self.kernels.free(&batches),
                 Action::DeadLetter { stage, element, reason } => self.put_aside(stage, &element, &reason),
@@ -346,7 +349,20 @@ impl Driver {
         self.running.remove(&bundle);
         self.profile(|profiler| profiler.settle(bundle, committed));
         let settled = lock(&self.control.watched.metrics).settle(bundle, committed);
-        if let (Err(errors), false) = (settled, self.metrics_trouble_told) {
+        self.tell_trouble(settled);
+    }
+
+    /// Elements that nobody has taken, because they came too late.
+    fn count_late(&mut self, stage: StageId, elements: u32) {
+        let dropped = DropCounts { late: elements.into(), ..DropCounts::default() };
+        let delta = metrics::of_drops(&self.engine.graph().stage(stage).transform, dropped);
+        let added = lock(&self.control.watched.metrics).add(&delta);
+        self.tell_trouble(added);
+    }
+
+    /// Once: more of it would say nothing new.
+    fn tell_trouble(&mut self, entered: Result<(), Vec<MetricMergeError>>) {
+        if let (Err(errors), false) = (entered, self.metrics_trouble_told) {
             self.metrics_trouble_told = true;
             for error in errors {
                 self.tell(JobMessage::now(Importance::Warning, error.to_string()));

@@ -6,7 +6,7 @@ use purlin_model::time::{EventTime, ProcessingTime};
 
 use crate::core::explain::Explanation;
 use crate::core::lane::Lane;
-use crate::core::stage::{StageId, StageName};
+use crate::core::stage::{SideId, StageId, StageName};
 use crate::data::{BatchId, BatchSlice};
 
 /// A bundle, counted from 0 within its job and never reused.
@@ -73,6 +73,21 @@ pub enum Action {
         into: BatchId,
         /// The one that is gone.
         batch: BatchId,
+    },
+    /// Elements came when what they would read of side inputs may be gone; they are dropped, and counted for this stage.
+    DropLate {
+        /// The stage whose input they would have been.
+        stage: StageId,
+        /// How many.
+        elements: u32,
+    },
+    /// Nobody will read windows of a side input that end before this instant: neither those that there are, nor those that elements on
+    /// their way would make.
+    ForgetSide {
+        /// Which side input.
+        side: SideId,
+        /// Windows whose last instant is before this one.
+        until: EventTime,
     },
     /// Nothing else can happen: the script's next event is wanted. Answered by exactly one `Scripted`, or `Broken`.
     AskScript,

@@ -62,6 +62,10 @@ pub trait SideStore: Send + Sync + fmt::Debug {
     /// What a bundle has replaced does not count.
     fn discard(&self, bundle: BundleId);
 
+    /// Nobody reads windows of a side input any more whose last instant is before this one: what they hold goes, and nothing comes
+    /// into them.
+    fn forget(&self, side: SideId, until: EventTime);
+
     /// All side inputs as they are now. What is replaced while the view lives does not show in it.
     fn view(&self) -> Arc<dyn SideView>;
 }

@@ -9,8 +9,8 @@
 mod elements;
 mod multimap;
 mod versions;
+mod windows;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::BytesMut;
@@ -26,11 +26,12 @@ use purlin_model::window::BoundedWindow;
 use elements::{Elements, read_page};
 use multimap::{Multimap, Sorter, read_groups, read_values};
 use versions::{Epoch, LastChanges, Versions};
+use windows::Windows;
 
 /// Slices that are smaller are copied together, so that a page is not read from very many batches.
 const SHARE_BYTES: u64 = 64 << 10;
 
-/// Keeps side inputs for the length of the job.
+/// Keeps side inputs until it is told that nobody reads them any more, or the job ends.
 #[derive(Debug)]
 pub struct BatchSideStore {
     sides: Arc<Sides>,
@@ -41,7 +42,7 @@ struct Sides {
     graph: Arc<JobGraph>,
     batches: Arc<dyn BatchStore>,
     /// Windows that are added to.
-    windows: RwLock<BTreeMap<(SideId, BoundedWindow), SharedWindow>>,
+    windows: RwLock<Windows<SharedWindow>>,
     /// Windows that are replaced.
     versions: Mutex<Versions<SharedWindow>>,
 }
@@ -66,7 +67,7 @@ enum Holds {
 struct Takers {
     /// Those that still take elements.
     open: Vec<SharedWindow>,
-    /// How many do not.
+    /// For how many it comes too late.
     late: u64,
 }
 
@@ -88,16 +89,17 @@ impl BatchSideStore {
 impl Sides {
     fn find(&self, side: SideId, window: &BoundedWindow) -> Option<SharedWindow> {
         let windows = self.windows.read().unwrap_or_else(PoisonError::into_inner);
-        windows.get(&(side, window.clone())).cloned()
+        windows.get(side, window).cloned()
     }
 
-    fn find_or_add(&self, side: SideId, window: &BoundedWindow) -> SharedWindow {
+    /// `None` if nobody will read it.
+    fn find_or_add(&self, side: SideId, window: &BoundedWindow) -> Option<SharedWindow> {
         if let Some(found) = self.find(side, window) {
-            return found;
+            return Some(found);
         }
         let mut windows = self.windows.write().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Mutex::new(self.new_window(side)));
-        windows.entry((side, window.clone())).or_insert_with(new).clone()
+        windows.get_or_insert_with(side, window, new).map(|found| found.clone())
     }
 
     fn new_window(&self, side: SideId) -> SideWindow {
@@ -148,7 +150,7 @@ impl BatchSideView {
             SideContents::All => self.sides.find(side, window),
             SideContents::InTime => {
                 // Also one that is empty does not change any more.
-                let found = self.sides.find_or_add(side, window);
+                let found = self.sides.find_or_add(side, window)?;
                 lock(&found).read = true;
                 Some(found)
             }
@@ -203,15 +205,17 @@ impl SideStore for BatchSideStore {
     ) -> Result<u64, StoreError> {
         let takers_of = |header: &[u8]| -> Result<Takers, StoreError> {
             let header = self.sides.header(side, header)?;
-            let all = header.windows.len();
+            let mut late = 0;
             // At the end of time there is nothing behind it but what stands there itself, as Go's timers may.
             let in_time = |window: &BoundedWindow| window.max_timestamp() >= watermark || watermark == EventTime::MAX;
             let open = header.windows.iter().filter_map(|window| {
-                let found = self.sides.find_or_add(side, window);
-                (in_time(window) || !lock(&found).read).then_some(found)
+                let in_time = in_time(window);
+                // If nobody will read it, it does not matter whether this came in time.
+                let found = self.sides.find_or_add(side, window).filter(|found| in_time || !lock(found).read);
+                late += u64::from(found.is_none() && !in_time);
+                found
             });
             let open: Vec<_> = open.collect();
-            let late = (all - open.len()) as u64;
             Ok(Takers { open, late })
         };
         if let Some(header) = batch.uniform_header().filter(|_| slice.bytes() >= SHARE_BYTES) {
@@ -258,6 +262,14 @@ impl SideStore for BatchSideStore {
 
     fn discard(&self, bundle: BundleId) {
         let gone = self.sides.versions().discard(bundle);
+        drop(gone);
+    }
+
+    fn forget(&self, side: SideId, until: EventTime) {
+        // What goes is freed when no lock is held any more.
+        let gone = self.sides.windows.write().unwrap_or_else(PoisonError::into_inner).forget(side, until);
+        drop(gone);
+        let gone = self.sides.versions().forget(side, until);
         drop(gone);
     }
 

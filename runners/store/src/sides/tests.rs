@@ -1,5 +1,7 @@
 //! Side inputs, in memory and out of it: what is read is what was appended, page by page.
 
+use std::collections::BTreeMap;
+
 use super::elements::PAGE_BYTES;
 use super::*;
 use crate::disk::MemoryDisk;
@@ -325,4 +327,37 @@ fn what_comes_behind_the_end_of_a_window_that_was_read_is_dropped_and_counted() 
     let view = with.sides.view();
     let seen = [0, 10, 20].map(|window| with.of(&*view, window));
     assert_eq!(seen, [[a, b.clone()].concat(), b, vec![]]);
+}
+
+#[test]
+fn what_is_forgotten_takes_no_room_and_takes_nothing_more() {
+    let a = pair("k", "a");
+    let check = |with: &Setting, keep: &dyn Fn(u64, i64) -> u64| {
+        let used = with.broker.used();
+        for bundle in 0..10 {
+            keep(bundle, bundle as i64 * 10);
+        }
+        assert_eq!(with.of(&*with.sides.view(), 90), a);
+        with.sides.forget(with.side, EventTime::from_millis(99));
+        assert_eq!(with.of(&*with.sides.view(), 90), a, "it may be read at its last instant");
+        assert_eq!(with.of(&*with.sides.view(), 80), b"");
+        with.sides.forget(with.side, EventTime::from_millis(100));
+        assert_eq!(with.of(&*with.sides.view(), 90), b"");
+        assert_eq!(keep(10, 50), 0, "nobody reads it, but it did not come too late");
+        assert_eq!(with.of(&*with.sides.view(), 50), b"");
+        assert_eq!(with.broker.used(), used);
+    };
+    let with = windowed(true, SideAccess::Iterable);
+    check(&with, &|bundle, window| {
+        with.replace(bundle, &[(window, std::slice::from_ref(&a))]);
+        with.sides.commit(BundleId(bundle));
+        0
+    });
+    let with = windowed(false, SideAccess::Iterable);
+    check(&with, &|_, window| {
+        let (batch, slice) = with.batch(&[(window, a.clone())]);
+        let dropped = with.sides.append(with.side, &batch, &slice, EventTime::MIN).unwrap();
+        with.batches.free(&[slice.batch.id]);
+        dropped
+    });
 }

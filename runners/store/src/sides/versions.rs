@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use purlin_engine::core::action::BundleId;
 use purlin_engine::core::stage::SideId;
+use purlin_model::time::EventTime;
 use purlin_model::window::BoundedWindow;
+
+use super::windows::Windows;
 
 /// A window of a side input.
 pub(super) type Key = (SideId, BoundedWindow);
@@ -34,7 +37,7 @@ impl Epoch {
 pub(super) struct Versions<W> {
     now: Epoch,
     /// In order of time; all but the last are superseded.
-    windows: BTreeMap<Key, Vec<(Epoch, W)>>,
+    windows: Windows<Vec<(Epoch, W)>>,
     staged: BTreeMap<BundleId, Vec<(Key, W)>>,
     /// How many views there are, by when they began.
     views: BTreeMap<Epoch, u32>,
@@ -47,7 +50,7 @@ impl<W> Default for Versions<W> {
     fn default() -> Self {
         Self {
             now: Epoch::default(),
-            windows: BTreeMap::new(),
+            windows: Windows::default(),
             staged: BTreeMap::new(),
             views: BTreeMap::new(),
             superseded: BTreeSet::new(),
@@ -69,7 +72,11 @@ impl<W: Clone> Versions<W> {
         let (now, mut gone) = (self.now, Vec::new());
         for (key, holds) in staged {
             Arc::make_mut(&mut self.changes).insert(key.0, now);
-            let versions = self.windows.entry(key.clone()).or_default();
+            let Some(versions) = self.windows.get_or_insert_with(key.0, &key.1, Vec::new) else {
+                // Nobody will read it.
+                gone.push(holds);
+                continue;
+            };
             if let Some((from, before)) = versions.last_mut() {
                 // If the bundle has staged it twice, nobody has seen the first.
                 if self.views.range(*from..now).next().is_none() {
@@ -111,7 +118,7 @@ impl<W: Clone> Versions<W> {
             self.superseded.remove(&entry);
             let (_, from, key) = entry;
             // A window that was forgotten has no versions left.
-            let Some(versions) = self.windows.get_mut(&key) else { continue };
+            let Some(versions) = self.windows.get_mut(key.0, &key.1) else { continue };
             if let Some(at) = versions.iter().position(|(epoch, _)| *epoch == from) {
                 gone.push(versions.remove(at).1);
             }
@@ -119,9 +126,14 @@ impl<W: Clone> Versions<W> {
         gone
     }
 
+    /// Lets go of the windows whose last instant is before this one; gives back what they held, for the caller to drop.
+    pub(super) fn forget(&mut self, side: SideId, until: EventTime) -> Vec<W> {
+        self.windows.forget(side, until).into_iter().flatten().map(|(_, holds)| holds).collect()
+    }
+
     /// What a window held at this time.
     pub(super) fn at(&self, view: Epoch, key: &Key) -> Option<W> {
-        let versions = self.windows.get(key)?;
+        let versions = self.windows.get(key.0, &key.1)?;
         versions.iter().rev().find(|(epoch, _)| *epoch <= view).map(|(_, holds)| holds.clone())
     }
 }
@@ -129,7 +141,6 @@ impl<W: Clone> Versions<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use purlin_model::time::EventTime;
 
     fn key(start: i64) -> Key {
         let at = EventTime::from_millis;
@@ -169,6 +180,18 @@ mod tests {
         assert_eq!(versions.end(also_first), ["a"]);
         assert_eq!(commit(&mut versions, 3, &[(0, "d")]), ["c"]);
         assert_eq!(commit(&mut versions, 4, &[(0, "e"), (0, "f")]), ["d", "e"]);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_given_back_and_takes_no_panes() {
+        let mut versions = Versions::default();
+        commit(&mut versions, 0, &[(0, "a"), (10, "b")]);
+        let (view, _) = versions.begin();
+        commit(&mut versions, 1, &[(0, "c")]);
+        assert_eq!(versions.forget(SideId(0), EventTime::from_millis(10)), ["a", "c"]);
+        assert_eq!(commit(&mut versions, 2, &[(0, "d"), (10, "e")]), ["d"]);
+        assert_eq!((versions.at(view, &key(0)), versions.at(view, &key(10))), (None, Some("b")));
+        assert_eq!(versions.end(view), ["b"]);
     }
 
     #[test]

@@ -216,6 +216,11 @@ impl Engine {
         if batch.count == 0 {
             return;
         }
+        if self.comes_too_late(to, &batch) {
+            self.actions.push_back(Action::DropLate { stage: to, elements: batch.count });
+            self.actions.push_back(Action::Free { batches: vec![batch.id] });
+            return;
+        }
         let slice = BatchSlice::whole(batch);
         let behind = self.config.join_behind;
         let joined = match batch.window_max {

@@ -18,6 +18,7 @@ impl Engine {
     /// Recomputes the watermarks of all stages that changed, and of all that follow from them, in topological order.
     pub(super) fn propagate(&mut self) {
         while let Some(stage) = self.dirty.pop_first() {
+            self.note_reader(stage);
             let upstream = self.upstream_watermark(stage);
             let spec = self.graph.stage(stage);
             let state = &mut self.stages[stage.index()];

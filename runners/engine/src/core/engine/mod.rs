@@ -7,7 +7,7 @@
 //! event or the wake-up, whichever is first. The first event is `Event::Start`. After `Action::JobDone` nothing more
 //! comes out.
 //!
-//! Invariants: (I1) each accepted element is in exactly one of pending, in flight, committed. (I2) the lane of a key
+//! Invariants: (I1) each accepted element is in exactly one of pending, in flight, committed, dropped and counted. (I2) the lane of a key
 //! group is in at most one running bundle. (I3) watermarks never retreat nor pass a hold. (I4) outputs, summaries,
 //! consumption and holds of a bundle change in one `handle`. (I5) the same events give the same actions.
 
@@ -16,6 +16,7 @@ mod dead_letters;
 mod dispatch;
 mod drain;
 mod ending;
+mod forget_sides;
 mod progress;
 mod script;
 mod sharing;
@@ -51,6 +52,10 @@ pub struct Engine {
     readers: BTreeMap<StageId, Vec<StageId>>,
     /// Windows of refreshed side inputs that have a pane and are not over, by their last instants.
     fired: BTreeMap<SideId, BTreeSet<EventTime>>,
+    /// Side inputs whose readers have changed.
+    read_sides: BTreeSet<SideId>,
+    /// Windows that end before these instants are forgotten.
+    forgotten: BTreeMap<SideId, EventTime>,
     ledger: Ledger,
     /// Worker slots by environment; `None` until the environment has said a number.
     slots: Vec<Option<u32>>,
@@ -99,6 +104,8 @@ impl Engine {
             stages: graph.stages.iter().map(StageState::new).collect(),
             readers,
             fired: BTreeMap::new(),
+            read_sides: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
             config,
             schedule,
             ledger: Ledger::default(),
@@ -162,6 +169,7 @@ impl Engine {
             self.truncate(clock);
             self.wake(clock);
             self.propagate();
+            self.forget_sides();
             self.dispatch(clock);
             if !self.play(clock) {
                 return clock;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use purlin_model::coder::Coder;
 use purlin_model::slices::SlicedWindows;
+use purlin_model::time::Millis;
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 
@@ -194,7 +195,12 @@ impl JobGraphBuilder {
 
     /// Makes a stage wait for a side input.
     pub fn reads(&mut self, stage: StageId, side: SideId, mapping: SideMapping) {
-        self.stages[stage.index()].gates.push(SideGate { side, mapping });
+        self.stages[stage.index()].gates.push(SideGate { side, mapping, lateness: None });
+    }
+
+    /// Makes a stage let nothing in that comes so long behind the end of its window, so that windows of side inputs need not stay.
+    pub fn lets_in(&mut self, stage: StageId, lateness: Millis) {
+        self.stages[stage.index()].gates.iter_mut().for_each(|gate| gate.lateness = Some(lateness));
     }
 
     /// The first output of a stage that has one.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use purlin_model::coder::Coder;
 use purlin_model::slices::SlicedWindows;
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use thiserror::Error;
@@ -271,6 +271,9 @@ pub struct SideGate {
     pub side: SideId,
     /// From a window of the main input to the window of the side input.
     pub mapping: SideMapping,
+    /// How long behind a main window's end its elements may come, if those that come later are not let in: then windows of the side
+    /// input are forgotten when nobody can read them any more. Without it they stay as long as the job.
+    pub lateness: Option<Millis>,
 }
 
 /// From a window of the main input to the window of the side input that it reads.

@@ -271,6 +271,11 @@ impl StageState {
         self.has_timers().then_some(all)
     }
 
+    /// Whether parts of elements wait or run.
+    pub(crate) fn has_residuals(&self) -> bool {
+        self.residual_count > 0
+    }
+
     /// Whether any timer will fire.
     fn has_timers(&self) -> bool {
         self.summaries.values().any(|summary| summary.next_event.is_some() || summary.next_processing.is_some())
