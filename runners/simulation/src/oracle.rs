@@ -8,33 +8,44 @@ use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, Windowing
 
 use crate::program::{Does, Element, Program, in_order, sourced};
 
-/// What each node that nobody reads emits: one element per window, sorted.
-pub(crate) fn evaluate(program: &Program) -> BTreeMap<usize, Vec<Element>> {
+/// What each node was given and has dropped, one element per window.
+pub(crate) type Dropped = BTreeMap<usize, Vec<Element>>;
+
+/// What each node that nobody reads emits: one element per window, sorted, but for what nodes have dropped.
+///
+/// # Errors
+/// If a node has dropped what it was not given.
+pub(crate) fn evaluate(program: &Program, dropped: &Dropped) -> Result<BTreeMap<usize, Vec<Element>>, String> {
     let mut all: Vec<Vec<Element>> = Vec::new();
-    for node in &program.nodes {
-        let of = |input: &usize| all[*input].iter();
+    for (position, node) in program.nodes.iter().enumerate() {
+        let taken = match (dropped.get(&position), node.inputs().first()) {
+            (Some(dropped), Some(input)) => Some(without(&all[*input], dropped, position)?),
+            (Some(_), None) | (None, _) => None,
+        };
+        // Only what has one main input drops anything.
+        let of = |input: &usize| taken.as_ref().unwrap_or(&all[*input]).iter();
         let emitted = match &node.does {
-            Does::Source { count } => (0..*count).map(sourced).collect(),
+            Does::Source { count, late } => (0..*count).map(|number| sourced(number, *late)).collect(),
             Does::Flatten { inputs } => inputs.iter().flat_map(of).cloned().collect(),
-            Does::Group { input } => group(&program.nodes[*input].strategy, &all[*input]),
-            Does::Side { input, side } => {
+            Does::Group { input } => group(&program.nodes[*input].strategy, of(input)),
+            Does::Side { input, side, .. } => {
                 let window_fn = &program.nodes[*side].strategy.window_fn;
                 let exploded = of(input).flat_map(Element::explode);
                 exploded.flat_map(|element| node.apply(&element, read(&all[*side], window_fn, &element))).collect()
             }
-            Does::Total { input } => per_key_and_window(&all[*input])
+            Does::Total { input } => per_key_and_window(of(input))
                 .into_iter()
                 .map(|((key, window), elements)| {
                     let values = vec![elements.iter().map(|element| element.sum()).sum()];
-                    Element { timestamp: window.max_timestamp(), windows: vec![window], key, values }
+                    Element { timestamp: window.max_timestamp(), windows: vec![window], key, values, late: false }
                 })
                 .collect(),
-            Does::InOrder { input } => per_key_and_window(&all[*input])
+            Does::InOrder { input } => per_key_and_window(of(input))
                 .into_iter()
                 .map(|((key, window), mut elements)| {
                     elements.sort_by_key(|element| element.timestamp);
                     let values = vec![elements.iter().fold(0, |before, element| in_order(before, element.timestamp))];
-                    Element { timestamp: window.max_timestamp(), windows: vec![window], key, values }
+                    Element { timestamp: window.max_timestamp(), windows: vec![window], key, values, late: false }
                 })
                 .collect(),
             Does::KeyBy { input, .. } | Does::Odd { input } | Does::Window { input } => {
@@ -43,10 +54,36 @@ pub(crate) fn evaluate(program: &Program) -> BTreeMap<usize, Vec<Element>> {
         };
         all.push(emitted);
     }
-    program.sinks().into_iter().map(|sink| (sink, sorted(&all[sink]))).collect()
+    Ok(program.sinks().into_iter().map(|sink| (sink, comparable(program, sink, &all[sink]))).collect())
 }
 
-/// One element per window, sorted: what two runs are compared by.
+/// These elements but for those, all one per window.
+fn without(elements: &[Element], dropped: &[Element], node: usize) -> Result<Vec<Element>, String> {
+    let mut left: Vec<Element> = elements.iter().flat_map(Element::explode).collect();
+    for element in dropped {
+        let position = left.iter().position(|other| other == element);
+        let position =
+            position.ok_or_else(|| format!("node {node} has dropped what it was not given: {element:?}\n"))?;
+        left.swap_remove(position);
+    }
+    Ok(left)
+}
+
+/// What two runs are compared by: of a stream, all panes of a key and window together.
+pub(crate) fn comparable(program: &Program, node: usize, elements: &[Element]) -> Vec<Element> {
+    let spec = &program.nodes[node];
+    if !program.stream || !spec.emits_panes() {
+        return sorted(elements);
+    }
+    let together = |((key, window), panes): ((i64, BoundedWindow), Vec<Element>)| {
+        let values = panes.into_iter().flat_map(|pane| pane.values);
+        let values = if spec.grouped { values.collect() } else { vec![values.sum()] };
+        Element { timestamp: window.max_timestamp(), windows: vec![window], key, values, late: false }
+    };
+    sorted(&per_key_and_window(elements.iter()).into_iter().map(together).collect::<Vec<_>>())
+}
+
+/// One element per window, sorted.
 pub(crate) fn sorted(elements: &[Element]) -> Vec<Element> {
     let mut exploded: Vec<Element> = elements.iter().flat_map(Element::explode).collect();
     exploded.iter_mut().for_each(|element| element.values.sort_unstable());
@@ -61,15 +98,15 @@ fn read(side: &[Element], window_fn: &WindowFn, main: &Element) -> i64 {
     inside.map(|element| element.sum()).sum()
 }
 
-fn per_key_and_window(elements: &[Element]) -> BTreeMap<(i64, BoundedWindow), Vec<Element>> {
+fn per_key_and_window<'a>(elements: impl Iterator<Item = &'a Element>) -> BTreeMap<(i64, BoundedWindow), Vec<Element>> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
-    for element in elements.iter().flat_map(Element::explode) {
+    for element in elements.flat_map(Element::explode) {
         groups.entry((element.key, element.windows[0].clone())).or_default().push(element);
     }
     groups
 }
 
-fn group(strategy: &WindowingStrategy, elements: &[Element]) -> Vec<Element> {
+fn group<'a>(strategy: &WindowingStrategy, elements: impl Iterator<Item = &'a Element>) -> Vec<Element> {
     let mut groups = per_key_and_window(elements);
     if strategy.merge_status == MergeStatus::NeedsMerge {
         groups = merge(groups);
@@ -83,7 +120,7 @@ fn group(strategy: &WindowingStrategy, elements: &[Element]) -> Vec<Element> {
             TimestampCombiner::Earliest => times.min().unwrap_or(max).min(max),
         };
         let values = elements.into_iter().flat_map(|element| element.values).collect();
-        Element { timestamp, windows: vec![window], key, values }
+        Element { timestamp, windows: vec![window], key, values, late: false }
     };
     groups.into_iter().map(emit).collect()
 }

@@ -1,10 +1,9 @@
 //! From a program to the graph that an engine runs, and what each stage of it does.
 
 use purlin_engine::core::stage::{
-    EnvIndex, JobGraph, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId,
+    EnvIndex, Grouping, JobGraph, JobGraphBuilder, OutputHandle, SideAccess, SideId, SideMapping, StageId,
 };
 use purlin_model::coder::Coder;
-use purlin_model::time::Millis;
 use purlin_model::window::{WindowCoder, WindowFn};
 
 use crate::program::{Does, Node, Program};
@@ -13,12 +12,12 @@ use crate::random::Random;
 /// What a worker does in a stage.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role {
-    /// The runner's own.
-    Kernel,
+    /// The runner's own, for a node if it is a grouping.
+    Kernel { node: Option<usize> },
     /// Cuts the numbers of a source into ranges.
     Ranges { node: usize },
     /// Emits the numbers of ranges.
-    Numbers,
+    Numbers { node: usize },
     /// Works element by element, perhaps with a side input.
     Elements { node: usize, side: Option<(SideId, usize)> },
     /// Keeps state by key and window.
@@ -56,7 +55,7 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
     let environments = [graph.environment(), graph.environment()];
     let mut roles = Vec::new();
     let mut set = |stage: StageId, role: Role| {
-        roles.resize(roles.len().max(stage.index() + 1), Role::Kernel);
+        roles.resize(roles.len().max(stage.index() + 1), Role::Kernel { node: None });
         roles[stage.index()] = role;
     };
     // Where the elements of each node come from: several places, where they are flattened.
@@ -74,11 +73,17 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
                 let numbers = graph.worker(&name("numbers"), env, &[ranges], coder, windows);
                 let stage = graph.producer(numbers);
                 graph.stage_mut(stage).splittable = true;
-                set(stage, Role::Numbers);
+                graph.stage_mut(stage).unbounded = program.stream;
+                set(stage, Role::Numbers { node });
                 vec![numbers]
             }
             Does::Group { input } => {
-                vec![graph.group(&name("group"), &places[*input], &program.nodes[*input].strategy, coder)]
+                let group = graph.group(&name("group"), &places[*input], &program.nodes[*input].strategy, coder);
+                if program.stream {
+                    graph.group_by(group, Grouping::KeyMajor);
+                }
+                set(graph.producer(group), Role::Kernel { node: Some(node) });
+                vec![group]
             }
             Does::Total { input } | Does::InOrder { input } => {
                 let sorted = matches!(spec.does, Does::InOrder { .. });
@@ -90,16 +95,25 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
                 set(stage, Role::Keyed { node });
                 vec![output]
             }
-            Does::Side { input, side } => {
-                let window_fn = program.nodes[*side].strategy.window_fn.clone();
+            Does::Side { input, side, refreshed } => {
+                let strategy = &program.nodes[*side].strategy;
+                let window_fn = strategy.window_fn.clone();
                 let ends = window_fn != WindowFn::Global;
-                let kept = graph.side_input(&name("side"), &places[*side], SideAccess::Iterable, window_fn);
+                let access = SideAccess::Iterable;
+                let kept = if *refreshed {
+                    graph.refreshed_side_input(&name("side"), &places[*side], access, strategy)
+                } else {
+                    graph.side_input(&name("side"), &places[*side], access, window_fn)
+                };
+                if program.stream && !refreshed {
+                    graph.in_time(kept);
+                }
                 let output = graph.worker(&name("reader"), env, &places[*input], coder, windows);
                 let stage = graph.producer(output);
                 graph.reads(stage, kept, SideMapping::Default);
+                // Also where nothing is ever late, what is read must be there.
                 if ends {
-                    // Nothing here is late, so that nothing may miss what it reads.
-                    graph.lets_in(stage, Millis(0));
+                    graph.lets_in(stage, program.nodes[*input].strategy.allowed_lateness);
                 }
                 set(stage, Role::Elements { node, side: Some((kept, *side)) });
                 vec![output]
@@ -117,6 +131,6 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
         set(stage, Role::Collect { node });
     }
     let graph = graph.build();
-    roles.resize(graph.stages.len(), Role::Kernel);
+    roles.resize(graph.stages.len(), Role::Kernel { node: None });
     Planned { graph, roles, environments: environments.to_vec() }
 }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use purlin_engine::core::stage::{OutputId, SideId};
-use purlin_engine::data::{BatchSlice, LaneWriter};
+use purlin_engine::data::{BatchId, BatchRef, BatchSlice, LaneWriter};
 use purlin_engine::store::{BatchStore, Cell, DueBound, Page, SideView, StateView, Timer, TimerDomain};
 use purlin_model::coder::varint::{read_varint, write_varint};
 use purlin_model::element::{Header, decode_window, encode_window};
-use purlin_model::pane::PaneInfo;
-use purlin_model::time::EventTime;
+use purlin_model::pane::{PaneInfo, PaneTiming};
+use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 
 use crate::plan::windows_of;
@@ -16,8 +16,10 @@ use crate::program::{Does, Element, Node, Program, in_order, sourced};
 /// The front of an element on the wire.
 pub(crate) fn header(element: &Element) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Header { timestamp: element.timestamp, windows: element.windows.clone(), pane: PaneInfo::NO_FIRING }
-        .encode(&mut bytes);
+    // What is late is marked by a pane that nothing here has otherwise.
+    let timing = if element.late { PaneTiming::Early } else { PaneTiming::Unknown };
+    let pane = PaneInfo { timing, ..PaneInfo::NO_FIRING };
+    Header { timestamp: element.timestamp, windows: element.windows.clone(), pane }.encode(&mut bytes);
     bytes
 }
 
@@ -55,10 +57,18 @@ pub(crate) fn read(store: &dyn BatchStore, slices: &[BatchSlice], grouped: bool,
             let mut value = view.value;
             let key = number(&mut value);
             let values = values(&mut value, grouped);
-            elements.push(Element { timestamp: header.timestamp, windows: header.windows, key, values });
+            let late = header.pane.timing == PaneTiming::Early;
+            elements.push(Element { timestamp: header.timestamp, windows: header.windows, key, values, late });
         }
     }
     elements
+}
+
+/// All elements of a batch.
+pub(crate) fn read_batch(store: &dyn BatchStore, id: BatchId, grouped: bool, windows: WindowCoder) -> Vec<Element> {
+    let count = store.get(id).expect("a batch is freed once").len() as u32;
+    let batch = BatchRef { id, count, bytes: 0, min_timestamp: EventTime::MIN, window_max: None };
+    read(store, &[BatchSlice::whole(batch)], grouped, windows)
 }
 
 /// What a bundle writes to.
@@ -78,8 +88,8 @@ impl Out<'_> {
 }
 
 /// The numbers of a range, from the first up to, not including, the last.
-pub(crate) fn numbers(range: (i64, i64), out: &mut Out<'_>) {
-    (range.0..range.1).for_each(|number| out.emit(&sourced(number)));
+pub(crate) fn numbers(range: (i64, i64), late: bool, out: &mut Out<'_>) {
+    (range.0..range.1).for_each(|number| out.emit(&sourced(number, late)));
 }
 
 /// The sum of a side input's window.
@@ -100,7 +110,7 @@ pub(crate) fn side_sum(sides: &dyn SideView, side: SideId, of: &Node, main: &Ele
 }
 
 /// State by key and window: values are kept, and a timer at the window's end emits what they come to. What is left of a
-/// window behind its end is collected, though never before its timer has fired.
+/// window behind its end and lateness is collected, though never before its timer has fired. Gives back what came too late.
 pub(crate) fn keyed(
     program: &Program,
     node: usize,
@@ -108,17 +118,22 @@ pub(crate) fn keyed(
     state: &mut dyn StateView,
     due: &DueBound,
     out: &mut Out<'_>,
-) {
+) -> Vec<Element> {
     let spec = &program.nodes[node];
     let windows = windows_of(spec);
+    let mut dropped = Vec::new();
     for element in elements.iter().flat_map(Element::explode) {
         let window = &element.windows[0];
+        if program.stream && spec.drops(window, due.watermark) {
+            dropped.push(element);
+            continue;
+        }
         let (cell, max) = (cell(node, element.key, window), window.max_timestamp());
         let mut kept = Vec::new();
         let what = if matches!(spec.does, Does::InOrder { .. }) { element.timestamp.millis() } else { element.sum() };
         write_varint(what, &mut kept);
         if !matches!(window, BoundedWindow::Global) {
-            state.expire_window(&cell.window, max);
+            state.expire_window(&cell.window, max + spec.strategy.allowed_lateness + Millis(1));
         }
         state.append(&cell, kept.into()).expect("the key is in the bundle");
         let timer = Timer {
@@ -148,8 +163,10 @@ pub(crate) fn keyed(
             _ => kept.iter().sum(),
         };
         state.clear(&cell).expect("the key is in the bundle");
-        out.emit(&Element { timestamp: window.max_timestamp(), windows: vec![window], key, values: vec![value] });
+        let timestamp = window.max_timestamp();
+        out.emit(&Element { timestamp, windows: vec![window], key, values: vec![value], late: false });
     }
+    dropped
 }
 
 fn cell(node: usize, key: i64, window: &BoundedWindow) -> Cell {
@@ -185,6 +202,7 @@ pub(crate) fn range_on_the_wire(range: (i64, i64)) -> Vec<u8> {
         windows: vec![BoundedWindow::Global],
         key: range.0,
         values: vec![range.1],
+        late: false,
     };
     [header(&element), value(&element, false)].concat()
 }

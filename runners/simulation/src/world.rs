@@ -10,27 +10,38 @@ use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
-use purlin_engine::data::{BatchInput, BatchRef, BatchSlice, LaneWriter};
-use purlin_engine::kernel::{KernelDone, KernelIo, run_kernel};
+use purlin_engine::data::{BatchId, BatchInput, BatchRef, BatchSlice, LaneWriter};
+use purlin_engine::kernel::{KernelDone, KernelIo, KernelState, run_kernel};
 use purlin_engine::store::{BatchStore, DueBound, SideStore, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, MemoryStateStore, SpillingBatchStore};
 
-use crate::oracle::sorted;
+use crate::oracle::{Dropped, comparable};
 use crate::plan::{Role, plan, windows_of};
 use crate::program::{Does, Element, Node, Program};
 use crate::random::Random;
+use crate::seen::Seen;
 use crate::worker::{self, Out};
 
 /// A job that takes longer does not end.
 const STEPS_MAX: usize = 200_000;
+
+/// What came of a world.
+pub(crate) struct Ran {
+    /// What came out, by sink, as the oracle has it.
+    pub(crate) found: BTreeMap<usize, Vec<Element>>,
+    pub(crate) dropped: Dropped,
+    pub(crate) seen: Seen,
+}
 
 /// What a bundle that finished has done outside the engine.
 struct Finished {
     delta: Option<DeltaId>,
     /// What came out of the job, and at which node.
     collected: Option<(usize, Vec<Element>)>,
+    /// What came too late, and for which node.
+    dropped: Option<(usize, Vec<Element>)>,
 }
 
 pub(crate) struct World<'a> {
@@ -49,6 +60,11 @@ pub(crate) struct World<'a> {
     /// What finished and waits for the engine's word.
     finished: BTreeMap<BundleId, Finished>,
     collected: BTreeMap<usize, Vec<Element>>,
+    dropped: Dropped,
+    /// The stage that was told last to drop elements, until it is known which.
+    dropping: Option<StageId>,
+    watermarks: Vec<EventTime>,
+    seen: Seen,
     outcome: Option<Outcome>,
 }
 
@@ -83,12 +99,16 @@ impl<'a> World<'a> {
             running: BTreeMap::new(),
             finished: BTreeMap::new(),
             collected: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            dropping: None,
+            watermarks: Vec::new(),
+            seen: Seen::default(),
             outcome: None,
         }
     }
 
-    /// What came out, by sink, sorted as the oracle sorts.
-    pub(crate) fn run(mut self) -> BTreeMap<usize, Vec<Element>> {
+    /// Runs the job to its end.
+    pub(crate) fn run(mut self) -> Ran {
         self.tell(Event::Start);
         for env in self.environments.clone() {
             let slots = 1 + self.random.below(4) as u32;
@@ -97,12 +117,13 @@ impl<'a> World<'a> {
         for _ in 0..STEPS_MAX {
             if let Some(outcome) = &self.outcome {
                 assert_eq!(*outcome, Outcome::Done);
-                let Self { sides, batches, broker, collected, .. } = self;
+                let Self { program, sides, batches, broker, collected, dropped, seen, .. } = self;
                 // Side inputs are there for as long as the job.
                 drop(sides);
                 assert_eq!(batches.held_bytes(), 0, "batches are left behind");
                 assert_eq!(broker.used(), 0, "memory is left reserved");
-                return collected.iter().map(|(sink, elements)| (*sink, sorted(elements))).collect();
+                let found = |(sink, elements): (&usize, &Vec<Element>)| (*sink, comparable(program, *sink, elements));
+                return Ran { found: collected.iter().map(found).collect(), dropped, seen };
             }
             self.step();
         }
@@ -141,12 +162,13 @@ impl<'a> World<'a> {
             return;
         }
         self.running.remove(&bundle);
+        self.seen.lost += 1;
         let why = Failure::WorkerLost("the worker is gone".to_owned());
         self.tell(Event::BundleFailed { bundle, why });
     }
 
     fn is_kernel(&self, bundle: BundleId) -> bool {
-        matches!(self.roles[self.running[&bundle].stage.index()], Role::Kernel)
+        matches!(self.roles[self.running[&bundle].stage.index()], Role::Kernel { .. })
     }
 
     /// Gives part of a bundle's input back, within an element if it is a range of numbers.
@@ -174,7 +196,7 @@ impl<'a> World<'a> {
         }
         let mut residuals = Vec::new();
         match self.roles[draft.stage.index()] {
-            Role::Numbers => {
+            Role::Numbers { .. } => {
                 let range = self.ranges(&element)[0];
                 if range.1 - range.0 < 2 {
                     return;
@@ -193,6 +215,7 @@ impl<'a> World<'a> {
         if let Some(running) = self.running.get_mut(&bundle) {
             running.input.clone_from(&primary);
         }
+        self.seen.split += 1;
         self.tell(Event::BundleSplit { bundle, split: Split { primary, rest, residuals } });
     }
 
@@ -209,7 +232,10 @@ impl<'a> World<'a> {
     }
 
     fn residual(&mut self, writer: &mut LaneWriter, stage: StageId, range: (i64, i64)) -> Residual {
-        let not_before = self.random.percent(30).then(|| ProcessingTime(self.now + self.random.below(100) as i64));
+        // What a stream brings comes slowly enough, now and then, for all that came before to be done.
+        let (percent, delay) = if self.program.stream { (60, 600) } else { (30, 100) };
+        let waits = self.random.percent(percent);
+        let not_before = waits.then(|| ProcessingTime(self.now + self.random.below(delay) as i64));
         let at = EventTime::from_millis(range.0);
         let watermarks = self.graph.stage(stage).outputs.iter().map(|output| (*output, at)).collect();
         Residual { batch: self.keep(writer, range), to: stage, not_before, watermarks, bounded: true }
@@ -221,14 +247,16 @@ impl<'a> World<'a> {
         let graph = self.graph.clone();
         let mut writer = LaneWriter::new(&graph, stage, self.batches.clone());
         let mut result = BundleResult::default();
-        let mut collected = None;
+        let (mut collected, mut dropped) = (None, None);
         let role = self.roles[stage.index()];
         let read = |node: &Node| worker::read(&*self.batches, &draft.input, node.grouped, windows_of(node));
         let outputs = graph.stage(stage).outputs.clone();
         let grouped = |node: usize| self.program.nodes[node].grouped;
         let mut out = Out { writer: &mut writer, outputs: &outputs, grouped: false };
         match role {
-            Role::Kernel => {
+            Role::Kernel { node } => {
+                let mut view = graph.stage(stage).kind.keeps_state().then(|| self.state.view(&draft));
+                let kept = view.as_mut().map(|view| KernelState { view: &mut **view, now: draft.now });
                 let input = BatchInput::new(draft.input.clone(), self.batches.clone());
                 let merged = BatchInput::new(draft.merged.clone(), self.batches.clone());
                 // So little that groupings divide what they take, now and then.
@@ -239,37 +267,59 @@ impl<'a> World<'a> {
                     input,
                     merged,
                     sides: &self.sides,
-                    kept: None,
+                    kept,
                     dropped: DropCounts::default(),
                     out: &mut writer,
                     share_bytes,
                 };
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
+                let counted = io.dropped;
+                let has_panes = graph.has_panes(graph.stage(stage)) && node.is_none();
+                self.seen.refreshed += u64::from(has_panes && !draft.input.is_empty());
+                if let Some(view) = view {
+                    let (delta, summaries) = view.finish();
+                    result.delta = Some(delta);
+                    result.summaries = summaries;
+                }
+                if let Some(node) = node.filter(|_| self.program.stream) {
+                    let input = &self.program.nodes[self.program.nodes[node].inputs()[0]];
+                    let elements = read(input).iter().flat_map(Element::explode).collect::<Vec<_>>();
+                    let gone = |element: &Element| input.drops(&element.windows[0], draft.watermark);
+                    let (late, taken): (Vec<_>, Vec<_>) = elements.into_iter().partition(gone);
+                    self.seen.late_in_time += taken.iter().filter(|element| element.late).count() as u64;
+                    dropped = Some((node, late));
+                }
+                let late = dropped.as_ref().map_or(0, |(_, late)| late.len() as u64);
+                assert_eq!(counted, DropCounts { late, closed: 0 }, "late elements are counted");
             }
             Role::Ranges { node } => {
-                let Does::Source { count } = self.program.nodes[node].does else { return };
+                let Does::Source { count, .. } = self.program.nodes[node].does else { return };
                 let mut from = 0;
                 while from < count {
-                    let to = (from + 1 + self.random.below(10) as i64).min(count);
+                    // A stream is read from its beginning to its end, so that its watermark moves while it goes on.
+                    let to = if self.program.stream { count } else { from + 1 + self.random.below(10) as i64 };
+                    let to = to.min(count);
                     let windows = vec![BoundedWindow::Global];
-                    out.emit(&Element { timestamp: EventTime::MIN, windows, key: from, values: vec![to] });
+                    out.emit(&Element { timestamp: EventTime::MIN, windows, key: from, values: vec![to], late: false });
                     from = to;
                 }
             }
-            Role::Numbers => {
+            Role::Numbers { node } => {
+                let late = matches!(self.program.nodes[node].does, Does::Source { late: true, .. });
                 let mut ranges = self.ranges(&draft.input);
                 // A worker may stop in the middle of its last range and leave the rest for later.
                 let last = ranges.last().copied().filter(|range| range.1 - range.0 > 1);
-                let stops = last.filter(|_| self.random.percent(30));
+                let stops = last.filter(|_| self.random.percent(if self.program.stream { 90 } else { 30 }));
                 if let Some(range) = stops {
-                    let at = range.0 + self.random.below((range.1 - range.0) as u64) as i64;
+                    let most = if self.program.stream { 12 } else { range.1 - range.0 };
+                    let at = range.0 + self.random.below(most.min(range.1 - range.0) as u64) as i64;
                     ranges.pop();
                     ranges.push((range.0, at));
-                    ranges.iter().for_each(|range| worker::numbers(*range, &mut out));
+                    ranges.iter().for_each(|range| worker::numbers(*range, late, &mut out));
                     result.residuals.push(self.residual(&mut writer, stage, (at, range.1)));
                 } else {
-                    ranges.iter().for_each(|range| worker::numbers(*range, &mut out));
+                    ranges.iter().for_each(|range| worker::numbers(*range, late, &mut out));
                 }
             }
             Role::Elements { node, side } => {
@@ -287,7 +337,8 @@ impl<'a> World<'a> {
                 let elements = read(&self.program.nodes[self.program.nodes[node].inputs()[0]]);
                 let mut view = self.state.view(&draft);
                 let due = DueBound { watermark: draft.watermark, now: draft.now, count_max: 5 };
-                worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
+                let late = worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
+                dropped = Some((node, late));
                 let (delta, summaries) = view.finish();
                 result.delta = Some(delta);
                 result.summaries = summaries;
@@ -297,7 +348,7 @@ impl<'a> World<'a> {
         let (routed, totals) = writer.finish().expect("memory takes everything");
         result.outputs = routed;
         result.stats.elements_out = totals.elements;
-        self.finished.insert(bundle, Finished { delta: result.delta, collected });
+        self.finished.insert(bundle, Finished { delta: result.delta, collected, dropped });
         self.tell(Event::BundleFinished { bundle, result });
     }
 
@@ -311,9 +362,17 @@ impl<'a> World<'a> {
                 }
                 Action::CommitBundle { bundle, seq } => self.commit(bundle, seq),
                 Action::Join { into, batch } => self.batches.join(into, batch),
-                Action::ForgetSide { side, until } => self.sides.forget(side, until),
-                Action::DropLate { stage, elements } => panic!("{elements} elements come too late to {stage}"),
-                Action::Free { batches } => self.batches.free(&batches),
+                Action::DropLate { stage, elements: _ } => self.dropping = Some(stage),
+                Action::ForgetSide { side, until } => {
+                    self.seen.forgotten += u64::from(until != EventTime::MAX);
+                    self.sides.forget(side, until);
+                }
+                Action::Free { batches } => {
+                    if let Some(stage) = self.dropping.take() {
+                        self.came_too_late(stage, &batches);
+                    }
+                    self.batches.free(&batches);
+                }
                 Action::SplitBundle { bundle, .. } => {
                     // The worker may be asked for what it cannot give, and may be slow to give it.
                     if self.running.contains_key(&bundle) && self.random.percent(50) {
@@ -321,16 +380,56 @@ impl<'a> World<'a> {
                     }
                 }
                 Action::JobDone(outcome) => self.outcome = Some(outcome),
-                Action::DiscardBundle { .. } | Action::Finalize { .. } | Action::Standstill(_) => {}
+                Action::DiscardBundle { bundle } => self.sides.discard(bundle),
+                Action::Finalize { .. } | Action::Standstill(_) => {}
                 Action::AskScript => panic!("no program here has a script"),
                 Action::DeadLetter { reason, .. } => panic!("a dead letter where none are kept: {reason}"),
                 Action::AbortBundle { bundle } => panic!("{bundle:?} is aborted in a job that goes well"),
             }
         }
+        self.check_watermarks();
+    }
+
+    /// A reader of side inputs has been spared these.
+    fn came_too_late(&mut self, stage: StageId, batches: &[BatchId]) {
+        let Role::Elements { node, .. } = self.roles[stage.index()] else {
+            panic!("{stage} reads no side input, and drops what comes late");
+        };
+        let input = &self.program.nodes[self.program.nodes[node].inputs()[0]];
+        for batch in batches {
+            let all = worker::read_batch(&*self.batches, *batch, input.grouped, windows_of(input));
+            self.drop_all(node, all.iter().flat_map(Element::explode).collect());
+        }
+    }
+
+    /// These do not count from here on.
+    fn drop_all(&mut self, node: usize, elements: Vec<Element>) {
+        let in_time = elements.iter().find(|element| !element.late);
+        assert_eq!(in_time, None, "node {node} drops what has come in time");
+        let late = elements.len() as u64;
+        match self.program.nodes[node].does {
+            Does::Group { .. } => self.seen.late_for_groupings += late,
+            Does::Total { .. } => self.seen.late_for_state += late,
+            _ => self.seen.late_for_sides += late,
+        }
+        if late > 0 {
+            self.dropped.entry(node).or_default().extend(elements);
+        }
+    }
+
+    fn check_watermarks(&mut self) {
+        let now: Vec<EventTime> = self.engine.status().iter().map(|stage| stage.watermark).collect();
+        let back = self.watermarks.iter().zip(&now).position(|(before, now)| now < before);
+        assert_eq!(back, None, "the watermark of a stage retreats");
+        self.watermarks = now;
     }
 
     fn commit(&mut self, bundle: BundleId, seq: LedgerSeq) {
-        let Some(Finished { delta, collected }) = self.finished.remove(&bundle) else { return };
+        self.sides.commit(bundle);
+        let Some(Finished { delta, collected, dropped }) = self.finished.remove(&bundle) else { return };
+        if let Some((node, elements)) = dropped {
+            self.drop_all(node, elements);
+        }
         if let Some(delta) = delta {
             self.state.apply(delta, seq);
         }

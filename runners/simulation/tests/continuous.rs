@@ -5,7 +5,5 @@ use purlin_continuous::{FlowOptions, FlowSchedule};
 #[test]
 fn continuous() {
     let replay = "cargo test --profile ci -p purlin-simulation --test continuous";
-    purlin_simulation::run(0..1_000, replay, |seed| {
-        Box::new(FlowSchedule::new(FlowOptions { bundle_age_ms: 1 + seed % 50 }))
-    });
+    purlin_simulation::run(replay, |seed| Box::new(FlowSchedule::new(FlowOptions { bundle_age_ms: 1 + seed % 50 })));
 }
