@@ -1,12 +1,12 @@
-//! Streams in Java (`tests/java/Streams.java`) on each of our runners: expiry of windows, state and timers, stable input, bundle
-//! finalization, refreshed side inputs.
+//! Streams in Java (`tests/java/Streams.java`) on each of our runners: expiry of windows, state and timers, input in the
+//! order of time, stable input, bundle finalization, refreshed side inputs.
 
 mod harness;
 
 use harness::{finish, java, purlin};
 
 /// What the pipelines print on every runner, sorted.
-const LINES: [&str; 14] = [
+const LINES: [&str; 18] = [
     "expiration: a 19999 7",
     // 1 and, late, 2. What came too late is not there, nor is there a second call for it.
     "expiration: a 9999 3",
@@ -18,6 +18,10 @@ const LINES: [&str; 14] = [
     "refreshed: 1 at rate 10",
     "refreshed: 2 at rate 10",
     "refreshed: 3 at rate 20",
+    "sorted: 1",
+    "sorted: 1 2",
+    "sorted: 1 2 3",
+    "sorted: 1 2 3 9",
     "stable: 1",
     "stable: 2",
     "timers: clock [1, 2]",
@@ -27,8 +31,10 @@ const LINES: [&str; 14] = [
 fn prints(class_path: &str, runner: &str) {
     let mut command = purlin();
     command.args(["run", "--runner", runner, "--", "java", "-cp", class_path, "Streams"]);
-    let finished = finish(command).well().says(&["purlin:droppedDueToLateness = 1"]);
-    let kinds = ["expiration: ", "finalization: ", "refreshed: ", "stable: ", "timers: "];
+    let finished = finish(command).well();
+    // One in the windows that expire, one in the order of time.
+    assert_eq!(finished.stderr.matches("purlin:droppedDueToLateness = 1").count(), 2, "{}", finished.stderr);
+    let kinds = ["expiration: ", "finalization: ", "refreshed: ", "sorted: ", "stable: ", "timers: "];
     let of_ours = |line: &&str| kinds.iter().any(|kind| line.starts_with(kind));
     let mut lines: Vec<_> = finished.stdout.lines().filter(of_ours).collect();
     lines.sort_unstable();

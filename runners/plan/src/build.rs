@@ -250,7 +250,10 @@ impl Context<'_> {
                 let slices = self.leaves(draft).find_map(|leaf| leaf.slices);
                 StageKind::Group { grouping, strategy, merge, slices }
             }
-            DraftKind::Sort => StageKind::SortByTime,
+            DraftKind::Sort => {
+                let input = draft.input.as_ref().filter(|input| !self.graph.is_bounded(input));
+                StageKind::SortByTime { as_it_comes: input.map(|input| self.graph.strategy_of(input).allowed_lateness) }
+            }
             DraftKind::Materialize(key) => StageKind::Materialize(side_ids[key]),
         }
     }

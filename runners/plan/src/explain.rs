@@ -65,7 +65,10 @@ fn kind(plan: &StageGraph, spec: &StageSpec) -> String {
             let slices = slices.map_or(String::new(), |it| format!(", combined in slices of {} ms", it.slice().0));
             format!("group ({grouping:?}, {:?}, {:?}{merge}{slices})", strategy.window_fn, strategy.trigger)
         }
-        StageKind::SortByTime => "sort by time".to_owned(),
+        StageKind::SortByTime { as_it_comes: None } => "sort by time".to_owned(),
+        StageKind::SortByTime { as_it_comes: Some(lateness) } => {
+            format!("sort by time, as it comes, late by {} ms at most", lateness.0)
+        }
         StageKind::Materialize(side) => {
             let access = match plan.graph.side(*side).access {
                 SideAccess::Iterable => "iterable",

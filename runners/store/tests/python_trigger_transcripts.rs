@@ -11,7 +11,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod call;
-#[expect(dead_code, reason = "not every test looks at everything")]
 mod grouping;
 #[path = "../../../model/proto/tests/python/mod.rs"]
 mod python;

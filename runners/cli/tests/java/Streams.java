@@ -14,6 +14,7 @@ import org.apache.beam.sdk.state.TimeDomain;
 import org.apache.beam.sdk.state.Timer;
 import org.apache.beam.sdk.state.TimerSpec;
 import org.apache.beam.sdk.state.TimerSpecs;
+import org.apache.beam.sdk.state.ValueState;
 import org.apache.beam.sdk.testing.TestStream;
 import org.apache.beam.sdk.transforms.DoFn;
 import org.apache.beam.sdk.transforms.Filter;
@@ -147,6 +148,37 @@ public final class Streams {
         .apply("Buffering", ParDo.of(new Buffering()));
   }
 
+  /** Wants its input in the order of time, and tells all that it has seen. */
+  static final class Ordered extends DoFn<KV<String, Integer>, Void> {
+    @StateId("seen")
+    private final StateSpec<ValueState<String>> seen = StateSpecs.value(StringUtf8Coder.of());
+
+    @RequiresTimeSortedInput
+    @ProcessElement
+    public void process(@Element KV<String, Integer> pair, @StateId("seen") ValueState<String> seen) {
+      String before = seen.read();
+      String now = (before == null ? "" : before + " ") + pair.getValue();
+      seen.write(now);
+      System.out.printf("sorted: %s%n", now);
+    }
+  }
+
+  private static void sortedByTime(Pipeline pipeline) {
+    pipeline
+        .apply(
+            script()
+                .addElements(pair(3, "k", 3), pair(1, "k", 1))
+                .advanceWatermarkTo(at(4))
+                // Late, and no later than it may be.
+                .addElements(pair(2, "k", 2))
+                .advanceWatermarkTo(at(8))
+                // 1 and 2 have gone; this is too late.
+                .addElements(pair(1, "k", 100), pair(9, "k", 9))
+                .advanceWatermarkToInfinity())
+        .apply(tenSeconds(5))
+        .apply("Ordered", ParDo.of(new Ordered()));
+  }
+
   /** Wants its input as it will be in any retry. */
   static final class Stable extends DoFn<KV<String, Integer>, Void> {
     @RequiresStableInput
@@ -226,7 +258,13 @@ public final class Streams {
   public static void main(String[] args) {
     List<PipelineResult> results = new ArrayList<>();
     for (Case each :
-        List.<Case>of(Streams::expiration, Streams::timers, Streams::stable, Streams::finalization, Streams::refreshed)) {
+        List.<Case>of(
+            Streams::expiration,
+            Streams::timers,
+            Streams::sortedByTime,
+            Streams::stable,
+            Streams::finalization,
+            Streams::refreshed)) {
       Pipeline pipeline = Pipeline.create(PipelineOptionsFactory.fromArgs(args).create());
       each.build(pipeline);
       results.add(pipeline.run());

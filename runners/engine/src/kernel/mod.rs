@@ -8,6 +8,7 @@
 pub mod grouping;
 mod pane;
 mod run;
+mod sort_as_it_comes;
 mod sort_by_time;
 mod trigger;
 mod window;

@@ -7,7 +7,7 @@ use purlin_model::window::BoundedWindow;
 use thiserror::Error;
 
 use super::grouping::{append_once, key_major};
-use super::sort_by_time;
+use super::{sort_as_it_comes, sort_by_time};
 use crate::core::action::BundleId;
 use crate::core::bundle::DropCounts;
 use crate::core::stage::{Grouping, JobGraph, SideContents, StageId, StageKind};
@@ -98,8 +98,8 @@ pub enum KernelError {
         /// How many there may be.
         max: u64,
     },
-    /// What a grouping kept of its windows is not what it wrote.
-    #[error("what was kept of the windows of a key cannot be read back; this is a bug in Purlin, please report it")]
+    /// What a kernel kept of a key is not what it wrote.
+    #[error("what was kept of a key cannot be read back; this is a bug in Purlin, please report it")]
     Kept,
     /// State cannot be read or written.
     #[error(transparent)]
@@ -160,9 +160,12 @@ pub fn run_kernel(graph: &JobGraph, stage: StageId, io: &mut KernelIo<'_>) -> Re
             };
             key_major::group(spec, input, strategy, io, *output)
         }
-        StageKind::SortByTime => {
+        StageKind::SortByTime { as_it_comes } => {
             if let (Some(input), Some(output)) = (spec.upstream.first(), spec.outputs.first()) {
-                sort_by_time::sort(graph.output(*input), &io.input.load()?, *output, io.out)?;
+                match as_it_comes {
+                    None => sort_by_time::sort(graph.output(*input), &io.input.load()?, *output, io.out)?,
+                    Some(lateness) => sort_as_it_comes::sort(spec, graph.output(*input), *lateness, *output, io)?,
+                }
             }
             Ok(KernelDone::Whole)
         }

@@ -1,4 +1,4 @@
-//! Sorting by time: what a DoFn with `requires_time_sorted_input` sees, key by key.
+//! Sorting by time of bounded input: what a DoFn with `requires_time_sorted_input` sees, key by key.
 //!
 //! ```text
 //!   whole lanes ─► records (hash of key, key, timestamp, arrival) ─sort─► the same elements, in order of time per key

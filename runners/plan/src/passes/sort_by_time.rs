@@ -3,7 +3,8 @@
 //! ```text
 //!   X ─► ParDo(requires_time_sorted_input)   ─►   X ─► SortByTime ─► X' ─► ParDo
 //! ```
-//! The sort is the runner's own, per key; between it and the ParDo the order of each key is kept.
+//! The sort is the runner's own, per key; between it and the ParDo the order of each key is kept. What is bounded is sorted when it
+//! is complete, a stream as it comes.
 
 use prost::Message;
 use purlin_proto::pipeline::v1 as pb;
@@ -46,6 +47,9 @@ fn sort(graph: &mut Graph, leaf: &Leaf) -> Leaf {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use purlin_model::time::Millis;
+    use purlin_model::window::WindowFn;
+    use purlin_model::windowing_strategy::WindowingStrategy;
 
     use super::*;
     use crate::testing::TestPipeline;
@@ -77,6 +81,30 @@ mod tests {
         ");
         let inputs = &sorted.components.transforms["inorder"].inputs;
         assert_eq!((inputs["0"].as_str(), inputs["side0"].as_str()), ("inorder/SortByTime.out", "start"));
+    }
+
+    #[test]
+    fn a_stream_is_sorted_as_it_comes_with_its_lateness() {
+        let sort = |input: TestPipeline| {
+            let plan = input
+                .impulse("start")
+                .par_do("Pair", "start", &["pairs"])
+                .par_do("InOrder", "pairs", &["found"])
+                .stateful()
+                .payload(|payload| payload.requires_time_sorted_input = true)
+                .plan();
+            let text = crate::explain::text(&plan);
+            text.lines().find(|line| line.contains("sort by time")).map(str::to_owned)
+        };
+        let fixed = WindowFn::Fixed { size: Millis(10_000), offset: Millis(0) };
+        let windowed = || {
+            let late = |it: &mut WindowingStrategy| it.allowed_lateness = Millis(500);
+            let strategy = TestPipeline::new().strategy("late", "interval_window", fixed.clone(), late);
+            strategy.windowed("pairs", "kv<string_utf8, any>", "late")
+        };
+        assert_snapshot!(sort(windowed()).unwrap_or_default(), @"s2 sort by time");
+        let stream = sort(windowed().unbounded("pairs")).unwrap_or_default();
+        assert_snapshot!(stream, @"s2 sort by time, as it comes, late by 500 ms at most, unbounded");
     }
 
     #[test]

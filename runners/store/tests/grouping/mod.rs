@@ -1,9 +1,11 @@
-//! Runs the kernels of groupings one bundle after the other, over the stores in memory: what the core and the driver do
+//! Runs the kernels of groupings, and of sorts, one bundle after the other, over the stores in memory: what the core and the driver do
 //! around them, without queues.
 //!
 //! ```text
 //!   elements ─► LaneWriter ─► lanes ─► run_kernel ─► panes, in order        watermark, clock ─► timers that are due
 //! ```
+
+#![allow(dead_code, reason = "each test target uses its own part")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use purlin_model::coder::Coder;
 use purlin_model::element::Header;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
@@ -71,6 +73,23 @@ impl Groups {
         let grouped = job.group("Group", &[pairs], strategy, Coder::Kv(pair(), Arc::new(Coder::Iterable(pair()))));
         job.group_by(grouped, grouping);
         job.sink("Write", env, &[grouped]);
+        Self::of(job, windows)
+    }
+
+    /// A sort by time of input that may be late by so much, in place of a grouping; what it emits are panes of one value.
+    pub(crate) fn sorted(windows: WindowCoder, lateness: Millis) -> Self {
+        let mut job = JobGraphBuilder::new();
+        let env = job.environment();
+        let impulse = job.impulse("Impulse");
+        let pair = || Arc::new(Coder::Bytes);
+        let pairs = job.worker("Read", env, &[impulse], Coder::Kv(pair(), pair()), windows);
+        let sorted = job.sort_by_time("Sort", &[pairs]);
+        job.sort_as_it_comes(sorted, lateness);
+        job.sink("Write", env, &[sorted]);
+        Self::of(job, windows)
+    }
+
+    fn of(job: JobGraphBuilder, windows: WindowCoder) -> Self {
         let graph = Arc::new(job.build());
         graph.check().unwrap();
         let batches: Arc<dyn BatchStore> = Arc::new(MemoryBatchStore::new());
@@ -160,12 +179,9 @@ impl Groups {
             attempt: 0,
             draining: false,
         };
-        let StageKind::Group { grouping, .. } = self.graph.stage(GROUP).kind else { panic!("it groups") };
         let mut view = self.state.view(&draft);
-        let kept = match grouping {
-            Grouping::AppendOnce => None,
-            Grouping::KeyMajor | Grouping::OneKey => Some(KernelState { view: &mut *view, now }),
-        };
+        let keeps = self.graph.stage(GROUP).kind.keeps_state();
+        let kept = keeps.then_some(KernelState { view: &mut *view, now });
         let input = BatchInput::new(draft.input.clone(), self.batches.clone());
         let merged = BatchInput::new(Vec::new(), self.batches.clone());
         let mut out = LaneWriter::new(&self.graph, GROUP, self.batches.clone());
@@ -198,6 +214,10 @@ impl Groups {
             let header = Header::decode(&mut &element.header[..], self.windows).unwrap();
             let [window] = &header.windows[..] else { panic!("a pane stands in one window") };
             let (key, rest) = (element.value[1], &element.value[2..]);
+            if matches!(self.graph.stage(GROUP).kind, StageKind::SortByTime { .. }) {
+                let values = vec![rest[1]];
+                return Pane { key, window: window.clone(), timestamp: header.timestamp, info: header.pane, values };
+            }
             let count = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
             let values: Vec<u8> = rest[4..].chunks(2).map(|value| value[1]).collect();
             assert_eq!(values.len(), count, "the count is that of the values");

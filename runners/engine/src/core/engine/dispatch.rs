@@ -32,7 +32,10 @@ impl Engine {
                     StageKind::TestStream => {
                         self.script.as_ref().map_or(EventTime::MAX, |script| script.watermark(*output))
                     }
-                    StageKind::Worker | StageKind::Group { .. } | StageKind::SortByTime | StageKind::Materialize(_) => {
+                    StageKind::Worker
+                    | StageKind::Group { .. }
+                    | StageKind::SortByTime { .. }
+                    | StageKind::Materialize(_) => {
                         let reached = state.input.at();
                         state.least_output_hold(*output).map_or(reached, |hold| hold.min(reached))
                     }
@@ -209,10 +212,11 @@ impl Engine {
             // Its elements come from outside.
             StageKind::TestStream => false,
             // The input is complete when nothing more can come: what is pending does not count, it is the input.
-            StageKind::Group { grouping: Grouping::AppendOnce, .. } | StageKind::SortByTime => {
+            StageKind::Group { grouping: Grouping::AppendOnce, .. } | StageKind::SortByTime { as_it_comes: None } => {
                 self.upstream_watermark(stage) == EventTime::MAX && state.free_lanes().next().is_some()
             }
             StageKind::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
+            | StageKind::SortByTime { as_it_comes: Some(_) }
             | StageKind::Worker
             | StageKind::Materialize(_) => state.free_lanes().next().is_some() || state.due_lanes(now).next().is_some(),
         }
@@ -247,7 +251,7 @@ impl Engine {
             }
             StageKind::TestStream => None,
             StageKind::Worker if !state.residuals.is_empty() => state.take_residual(),
-            StageKind::Group { .. } | StageKind::SortByTime | StageKind::Worker | StageKind::Materialize(_) => {
+            StageKind::Group { .. } | StageKind::SortByTime { .. } | StageKind::Worker | StageKind::Materialize(_) => {
                 let whole = spec.kind.waits_for_all();
                 // Kernels that take whole lanes hold them in memory until they commit, so that several small bundles take less than a large one.
                 let kernel_bytes_max = self.config.kernel_share_bytes / KERNEL_BUNDLES_PER_SHARE;

@@ -26,7 +26,9 @@ pub(super) fn sources(graph: &JobGraph) -> Vec<bool> {
             let first = stage.upstream.iter().all(|output| impulse(graph.output(*output).producer));
             stage.splittable || first && !stage.upstream.is_empty() && !stage.keyed
         }
-        StageKind::Group { .. } | StageKind::TestStream | StageKind::SortByTime | StageKind::Materialize(_) => false,
+        StageKind::Group { .. } | StageKind::TestStream | StageKind::SortByTime { .. } | StageKind::Materialize(_) => {
+            false
+        }
     };
     graph.stages.iter().map(source).collect()
 }

@@ -144,8 +144,16 @@ impl JobGraphBuilder {
         let from = upstream.first().map(|output| &self.outputs[output.0.index()]);
         let (coder, windows) =
             from.map_or((Coder::Bytes, WindowCoder::Global), |output| ((*output.coder).clone(), output.windows));
-        let stage = self.stage(name, StageKind::SortByTime, None, upstream);
+        let stage = self.stage(name, StageKind::SortByTime { as_it_comes: None }, None, upstream);
         self.output(stage, coder, windows)
+    }
+
+    /// Makes a stage that sorts do so as its input comes, which may be late by so much.
+    pub fn sort_as_it_comes(&mut self, output: OutputHandle, lateness: Millis) {
+        let stage = self.producer(output);
+        if let StageKind::SortByTime { as_it_comes } = &mut self.stages[stage.index()].kind {
+            *as_it_comes = Some(lateness);
+        }
     }
 
     /// A stage that keeps its input as a side input.

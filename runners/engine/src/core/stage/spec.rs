@@ -134,8 +134,12 @@ pub enum StageKind {
         /// If its input comes in slices of its windows: each element goes to all windows that hold its slice.
         slices: Option<SlicedWindows>,
     },
-    /// Passes its input on, when it is complete, sorted by key and then by timestamp (`requires_time_sorted_input`).
-    SortByTime,
+    /// Passes its input on, the elements of each key in the order of their timestamps (`requires_time_sorted_input`).
+    SortByTime {
+        /// Of unbounded input: how much later than the watermark elements may come. Each is kept until the watermark is as much
+        /// past it. Bounded input is sorted when it is complete.
+        as_it_comes: Option<Millis>,
+    },
     /// Keeps its input for readers of a side input.
     Materialize(SideId),
 }
@@ -302,9 +306,11 @@ impl StageKind {
     /// Whether its bundles have the state of their lanes, and may wait for timers.
     pub fn keeps_state(&self) -> bool {
         match self {
-            Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. } | Self::Worker => true,
+            Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
+            | Self::SortByTime { as_it_comes: Some(_) }
+            | Self::Worker => true,
             Self::Group { grouping: Grouping::AppendOnce, .. }
-            | Self::SortByTime
+            | Self::SortByTime { as_it_comes: None }
             | Self::Impulse
             | Self::Replay
             | Self::TestStream
@@ -315,7 +321,7 @@ impl StageKind {
     /// Whether its input is partitioned by key whatever the pipeline says.
     pub fn is_by_key(&self) -> bool {
         match self {
-            Self::Group { .. } | Self::SortByTime => true,
+            Self::Group { .. } | Self::SortByTime { .. } => true,
             Self::Worker | Self::Impulse | Self::Replay | Self::TestStream | Self::Materialize(_) => false,
         }
     }
@@ -324,7 +330,9 @@ impl StageKind {
     pub fn runs_once(&self) -> bool {
         match self {
             Self::Impulse | Self::Replay => true,
-            Self::TestStream | Self::Worker | Self::Group { .. } | Self::SortByTime | Self::Materialize(_) => false,
+            Self::TestStream | Self::Worker | Self::Group { .. } | Self::SortByTime { .. } | Self::Materialize(_) => {
+                false
+            }
         }
     }
 
@@ -336,8 +344,9 @@ impl StageKind {
     /// Whether its bundles take whole lanes, once, when the input is complete.
     pub fn waits_for_all(&self) -> bool {
         match self {
-            Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime => true,
+            Self::Group { grouping: Grouping::AppendOnce, .. } | Self::SortByTime { as_it_comes: None } => true,
             Self::Group { grouping: Grouping::KeyMajor | Grouping::OneKey, .. }
+            | Self::SortByTime { as_it_comes: Some(_) }
             | Self::Impulse
             | Self::Replay
             | Self::TestStream
@@ -387,7 +396,7 @@ impl JobGraph {
             | StageKind::Replay
             | StageKind::TestStream
             | StageKind::Worker
-            | StageKind::SortByTime => false,
+            | StageKind::SortByTime { .. } => false,
         }
     }
 
