@@ -6,7 +6,8 @@
     .env/bin/python benchmarks/compare_wordcount.py --megabytes 20 --rounds 3
 
 Each time is that of a whole program, from its start to its end, with whatever it starts and waits for. The rounds go through
-all runners in turn, so that a machine that slows down slows all of them. A runner whose counts differ is an error, not a figure.
+all runners in turn, so that a machine that slows down slows all of them, and each round in an order of its own (always the same
+ones), because what ran just before on a shared machine is felt by the next. A runner whose counts differ is an error, not a figure.
 CPU is that of all processes; where the runner is a process of its own, its part of it stands beside.
 """
 
@@ -135,8 +136,10 @@ def main():
         make_text(text, arguments.megabytes)
         expected = count(text)
         runs = {name: [] for name in names}
+        chance = random.Random(3)
         for number in range(arguments.rounds):
-            for name, (before, behind, server) in found.items():
+            for name in chance.sample(names, len(names)):
+                before, behind, server = found[name]
                 prefix = folder / f"{names.index(name)}-{number}" / "counts"
                 prefix.parent.mkdir()
                 command = [*before, *WORDCOUNT, "--input", str(text), "--output", str(prefix), *behind]
