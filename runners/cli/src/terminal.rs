@@ -35,12 +35,13 @@ pub(crate) fn print_state(job: &str, state: &'static str, json: bool) -> Result<
 
 /// Tells what went wrong. If standard error is gone, there is nobody to tell.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "purlin: {text}");
+    note(&format!("purlin: {text}"));
 }
 
 /// Tells what goes on.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    // In one piece: programs that run beside this one write to the same terminal.
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Rows of cells in columns, each as wide as its widest cell.

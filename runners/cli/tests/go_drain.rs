@@ -27,9 +27,11 @@ fn drained(program: &Path, runner: &str) {
     jobs.await_state(&job, State::Drained);
     let mut logs = purlin();
     logs.args(["logs", &job, "--endpoint", &server.endpoint()]);
-    finish(logs)
+    let told = finish(logs)
         .well()
         .says(&["restrictions that were truncated, 0 ended there and", "were processed to their new end"]);
+    // Its worker has the log of its client, which logs every message.
+    assert!(!told.stdout.contains("(id="), "messages came back as messages: {}", told.stdout);
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl BeamFnLogging for LoggingApi {
             loop {
                 match lists.message().await {
                     Ok(Some(list)) => {
-                        list.log_entries.into_iter().for_each(|entry| worker.reporter.message(message(entry, &worker)));
+                        let entries = list.log_entries.into_iter().filter(|entry| !repeats_messages(entry));
+                        entries.for_each(|entry| worker.reporter.message(message(entry, &worker)));
                     }
                     Ok(None) => return None,
                     Err(status) => return Some(Err(status)),
@@ -45,6 +46,15 @@ impl BeamFnLogging for LoggingApi {
         });
         Ok(Response::new(Box::pin(control.filter_map(std::future::ready))))
     }
+}
+
+/// Whether an entry is a message of the job itself. With LOOPBACK, Go's client and worker are one process with one log, so
+/// that each message which the client receives, and logs behind its time and id, comes back as an entry. That would be the next
+/// message, and so on without an end.
+fn repeats_messages(entry: &fnpb::LogEntry) -> bool {
+    let id = entry.message.strip_prefix("(time=").and_then(|rest| rest.split_once(")(id="));
+    let id = id.and_then(|(_, rest)| rest.split_once(')')).map(|(id, _)| id);
+    entry.instruction_id.is_empty() && id.is_some_and(|id| id.parse::<u64>().is_ok())
 }
 
 fn message(entry: fnpb::LogEntry, worker: &Worker) -> JobMessage {
@@ -72,6 +82,21 @@ fn importance(severity: Severity) -> Importance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_client_in_a_worker_logs_of_its_job_is_no_message() {
+        let entry = |message: &str, instruction_id: &str| fnpb::LogEntry {
+            message: message.to_owned(),
+            instruction_id: instruction_id.to_owned(),
+            ..fnpb::LogEntry::default()
+        };
+        let message = "(time=2026-01-01T00:00:00Z)(id=7)the worker has started";
+        assert!(repeats_messages(&entry(message, "")));
+        assert!(!repeats_messages(&entry(message, "bundle-1")));
+        for said in ["", "the worker has started", "(time=now) all is well", "(time=now)(id=mine)", "(time=now)(id=7"] {
+            assert!(!repeats_messages(&entry(said, "")), "{said}");
+        }
+    }
 
     #[test]
     fn no_entry_of_a_worker_is_taken_for_the_reason_of_a_failure() {
