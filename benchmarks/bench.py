@@ -5,6 +5,7 @@ Run the comparisons with the project's own interpreter, `.env/bin/python`, which
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import platform
@@ -45,11 +46,21 @@ def prism():
 
 def go_load(name):
     """One of the Go SDK's own load tests, built into .env/go/bin when it is first wanted."""
+    # `tool` is Go's name for all programs that go.mod lists as such.
+    return _go_program(name, "tool", "the Go SDK's load tests")
+
+
+def go_benchmark(name):
+    """One of the Go programs of `benchmarks/go`, brought up to date."""
+    return _go_program(name, f"./{name}", f"benchmarks/go/{name}", always=True)
+
+
+@functools.cache
+def _go_program(name, package, title, always=False):
     program = GO_BIN / name
-    if not program.exists():
-        print(f"building the Go SDK's load tests into {GO_BIN.relative_to(ROOT)}", file=sys.stderr)
-        # `tool` is Go's name for all programs that go.mod lists as such.
-        _go("build", "-o", f"{GO_BIN}/", "tool", cwd=ROOT / "benchmarks" / "go")
+    if always or not program.exists():
+        print(f"building {title} into {GO_BIN.relative_to(ROOT)}", file=sys.stderr)
+        _go("build", "-o", f"{GO_BIN}/", package, cwd=ROOT / "benchmarks" / "go")
     return str(program)
 
 
@@ -58,7 +69,7 @@ def _go(*words, **options):
     try:
         subprocess.run(["go", *words], env=os.environ | {"GOBIN": str(GO_BIN)}, check=True, **options)
     except FileNotFoundError:
-        sys.exit("Prism and the Go SDK's load tests need Go: install it, or leave them out (see --help)")
+        sys.exit("Prism and programs that are written in Go need Go: install it, or leave them out (see --help)")
 
 
 def answered(port):

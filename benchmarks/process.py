@@ -87,6 +87,10 @@ def peak_bytes(pid):
     sys.exit(f"/proc/{pid}/status has no VmHWM")
 
 
+class NotInTime(SystemExit):
+    """A command that did not end in time; ends the script, unless somebody expects it."""
+
+
 def finished(command, log_path, timeout_s, **options):
     """Runs a command to its end, in time or not at all; returns what it used. Its words go to the log, and are shown if it fails."""
     began = time.perf_counter()
@@ -98,7 +102,7 @@ def finished(command, log_path, timeout_s, **options):
     words = " ".join(map(str, command))
     tail = pathlib.Path(log_path).read_text(errors="replace")[-4000:]
     if status is None:
-        sys.exit(f"this did not end within {timeout_s} s: {words}\n{tail}")
+        raise NotInTime(f"this did not end within {timeout_s} s: {words}\n{tail}")
     if status != 0:
         sys.exit(f"this ended with {status}: {words}\n{tail}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, own_cpu_s)

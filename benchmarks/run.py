@@ -21,10 +21,12 @@ import bench
 import budgets
 import document
 import larger
+import latency
 import loads
 import plot
 import process
 import scale
+import windows
 
 PLOTS = bench.ROOT / "docs" / "benchmarks"
 PLOTTED = {"CPU": "cpu", "Peak memory": "memory"}
@@ -84,6 +86,17 @@ def measure_scale(program, quick, rounds):
     return when_and_where(rounds) + captured(scale.show, *scale.measure(rounds, quick))
 
 
+def measure_latency(program, quick, rounds):
+    """How long elements of a stream are on their way."""
+    return when_and_where(1) + captured(latency.show, latency.measure(program, None, 8 if quick else 24))
+
+
+def measure_windows(program, quick, rounds):
+    """Windows that slide against fixed ones."""
+    elements = windows.ELEMENTS // 10 if quick else windows.ELEMENTS
+    return when_and_where(rounds) + captured(windows.show, windows.measure(program, rounds, elements))
+
+
 def measure_budgets(program, quick, rounds):
     """Criterion's benches."""
     return when_and_where(1) + captured(budgets.show, budgets.measure(quick))
@@ -94,6 +107,8 @@ SECTIONS = {
     "sizes": measure_sizes,
     "larger": measure_larger,
     "scale": measure_scale,
+    "latency": measure_latency,
+    "windows": measure_windows,
     "budgets": measure_budgets,
 }
 # Programs with a section of their own, which print what belongs there.
