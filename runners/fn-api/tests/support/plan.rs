@@ -89,6 +89,7 @@ pub(crate) fn plan(environment: pb::Environment, windows: WindowCoder) -> Plan {
                 input: is_work.then(|| "input".into()),
                 outputs: if is_work { vec![(main, "main".into()), (other, "other".into())] } else { Vec::new() },
                 sides: if is_work { vec![uses("list", list), uses("map", map)] } else { Vec::new() },
+                entry: None,
             }
         })
         .collect();
@@ -96,7 +97,7 @@ pub(crate) fn plan(environment: pb::Environment, windows: WindowCoder) -> Plan {
     let components = Arc::new(components(environment, windows));
     let origins = BTreeMap::from([("after".into(), "original".into())]);
     Plan {
-        graph: Arc::new(StageGraph { graph, stages, environments, components, origins }),
+        graph: Arc::new(StageGraph { graph, stages, environments, components, origins, letters: Vec::new() }),
         work,
         main,
         other,
