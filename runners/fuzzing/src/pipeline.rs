@@ -62,7 +62,7 @@ pub fn check_pipeline(pipeline: pb::Pipeline, options: &prost_types::Struct) -> 
     let components = pipeline.components.clone().unwrap_or_default();
     match check(&CONFIG, pipeline, options) {
         Ok(checked) => {
-            let plan = &checked.job.plan;
+            let plan = &checked.translated.job.plan;
             std::hint::black_box((explain::text(plan), explain::dot(plan), checked.verdict.to_string()));
             for stage in &plan.graph.stages {
                 std::hint::black_box(plan.descriptor(stage.id, "d", "localhost:1"));
