@@ -342,10 +342,10 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "a memory budget of 64 MiB is too small: it needs connections 40 MiB, workers 32 MiB, data 6 MiB; give at \
-             least --memory-budget 80MiB"
+             least --memory-budget 81MiB"
         );
         assert_eq!(
-            MemoryBroker::new(80 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap().budget(),
+            MemoryBroker::new(81 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap().budget(),
             6 << 20
         );
     }
