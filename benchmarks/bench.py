@@ -31,8 +31,19 @@ def purlin(given):
     if given:
         return os.path.abspath(given)
     subprocess.run(["cargo", "build", "--release", "--package", "purlin-cli"], cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return str(ROOT / target / "release" / "purlin")
+    return str(target() / "release" / "purlin")
+
+
+@functools.cache
+def example(name):
+    """One of the programs of `benchmarks/examples`, brought up to date once."""
+    subprocess.run(["cargo", "build", "--release", "--package", "purlin-benchmarks", "--example", name], cwd=ROOT, check=True)
+    return str(target() / "release" / "examples" / name)
+
+
+def target():
+    """Where Cargo builds."""
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 
 
 def prism():

@@ -7,8 +7,6 @@
 
 import argparse
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -30,7 +28,7 @@ BUDGETS = {
 
 def criterion():
     """The folder of the results."""
-    return bench.ROOT / pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "criterion"
+    return bench.target() / "criterion"
 
 
 def measure(quick):

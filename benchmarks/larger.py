@@ -12,7 +12,6 @@ The peak is that of the whole process (VmHWM), which has more in it than data.
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -55,14 +54,6 @@ def measure_go(program, quick):
             return load, loads.run(load, server, pathlib.Path(folder) / "log.txt", TIMEOUT_S)
 
 
-def native_program():
-    """The example, built."""
-    command = ["cargo", "build", "--release", "--package", "purlin-benchmarks", "--example", "larger_than_memory"]
-    subprocess.run(command, cwd=bench.ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return str(bench.ROOT / target / "release" / "examples" / "larger_than_memory")
-
-
 def through_lz4(generate, folder):
     """Writes what a command prints through `lz4 -1`, and reads it back; returns the seconds and how much smaller it became."""
     if not shutil.which("lz4"):
@@ -83,7 +74,7 @@ def through_lz4(generate, folder):
 
 def measure_native(size, hot_size, folder=None):
     """One run of the native job, behind lz4 with the same bytes; the job checks its own results."""
-    program = native_program()
+    program = bench.example("larger_than_memory")
     words = ["--bytes", size, "--hot-bytes", hot_size]
     with tempfile.TemporaryDirectory(dir=folder) as folder:
         lz4_s, stored = through_lz4([program, "--generate", *words], folder)

@@ -12,9 +12,7 @@ was behind when the job began catches up in them. `--search` looks for the highe
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -46,13 +44,9 @@ class Ways:
 
 def native(seconds):
     """The native executor."""
-    command = ["cargo", "build", "--release", "--package", "purlin-benchmarks", "--example", "latency"]
-    subprocess.run(command, cwd=bench.ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    program = str(bench.ROOT / target / "release" / "examples" / "latency")
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "log.txt"
-        process.finished([program, str(NATIVE_PER_SECOND), str(seconds)], log, seconds * TIMES_MAX)
+        process.finished([bench.example("latency"), str(NATIVE_PER_SECOND), str(seconds)], log, seconds * TIMES_MAX)
         return Ways(**json.loads(log.read_text()))
 
 

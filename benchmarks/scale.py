@@ -10,10 +10,8 @@ Each process does the same amount of work, at the small sizes by many jobs, so t
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
@@ -27,14 +25,6 @@ STAGE_ELEMENTS = 100_000
 KEYS = [100_000, 1_000_000]
 
 
-def program():
-    """The example, built."""
-    command = ["cargo", "build", "--release", "--package", "purlin-benchmarks", "--example", "scale"]
-    subprocess.run(command, cwd=bench.ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return str(bench.ROOT / target / "release" / "examples" / "scale")
-
-
 def measured(words, folder):
     """The figures of one process."""
     log = folder / "log.txt"
@@ -44,7 +34,7 @@ def measured(words, folder):
 
 def measure(rounds, quick):
     """Figures by size, over rounds that go through all sizes: CPU nanoseconds per element, peak memory, bytes per key."""
-    scale = program()
+    scale = bench.example("scale")
     sizes = ELEMENTS[:2] if quick else ELEMENTS
     words = {("group", size): ["group", str(size)] for size in sizes}
     words |= {("stages", count): ["stages", str(count), str(STAGE_ELEMENTS)] for count in STAGES}

@@ -10,10 +10,8 @@ Each element is in a hundred windows of the sliding kind, which the sums must sh
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
@@ -43,12 +41,9 @@ def go(program, period, elements):
 
 def native(period, elements):
     """The same of the native executor; the example checks its sums."""
-    command = ["cargo", "build", "--release", "--package", "purlin-benchmarks", "--example", "windows"]
-    subprocess.run(command, cwd=bench.ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "log.txt"
-        words = [str(bench.ROOT / target / "release" / "examples" / "windows"), str(elements), period]
+        words = [bench.example("windows"), str(elements), period]
         process.finished(words, log, TIMEOUT_S)
         figures = json.loads(log.read_text())
         return figures["wall_s"], figures["cpu_s"]
