@@ -22,12 +22,17 @@ class Ticks(core.RestrictionProvider):
 
 
 class Count(beam.DoFn):
-    """Counts for ever, a number per second of event time, with a rest of ten milliseconds behind each."""
+    """Counts for ever, a number per second of event time, with a rest of ten milliseconds behind each. Other sources differ in how
+    they read."""
 
     @beam.DoFn.unbounded_per_element()
     def process(
             self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
             estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+        # One that never has anything to say gives back nothing, as a DoFn may.
+        yield from self.read(tracker, estimator) or ()
+
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         if tracker.try_claim(at):
             yield window.TimestampedValue(("k", at), Timestamp(at))

@@ -3,7 +3,6 @@
 import apache_beam as beam
 import grpc
 import pytest
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.test_stream_service import TestStreamServiceController
@@ -12,17 +11,14 @@ from apache_beam.transforms import trigger, userstate, window
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from sources import Count, Ticks
+from sources import Count
 from support import messages, pipeline, script, stamped, stop, typed
 
 
 class Backwards(Count):
     """Says that event time went back."""
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         if tracker.try_claim(at):
             yield ("k", at)
@@ -202,10 +198,7 @@ def test_a_service_that_is_not_there():
 class Still(Count):
     """Emits, and never says where event time is."""
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         if tracker.try_claim(at):
             yield window.TimestampedValue(("k", at), Timestamp(at))

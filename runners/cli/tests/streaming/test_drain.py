@@ -9,7 +9,6 @@ import apache_beam as beam
 import pytest
 from apache_beam.coders import StrUtf8Coder, VarIntCoder
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms import core, userstate, window
@@ -17,7 +16,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
-from sources import Count, Ticks
+from sources import Count
 from support import SEEN, gate, hold, messages, pipeline, service, show, shown
 
 DRAINED = "DRAINED"
@@ -124,10 +123,7 @@ def test_draining_sdf_with_sdf_initiated_checkpointing():
 class Patient(Count):
     """Never gives up by itself: it goes on until it is asked to check-point itself."""
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         while tracker.try_claim(at):
             yield window.TimestampedValue(("k", at), Timestamp(at / 1000))

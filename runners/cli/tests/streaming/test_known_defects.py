@@ -4,7 +4,6 @@ import apache_beam as beam
 import grpc
 import pytest
 from apache_beam.coders import VarIntCoder
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import trigger, userstate, window
@@ -12,7 +11,7 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from sources import Count, Ticks
+from sources import Count
 from support import SEEN, gate, pipeline, script, service, show, shown, stamped, stop, typed
 
 # The number of an element that is not part of the stream: its key is shown when it comes.
@@ -78,10 +77,7 @@ class Hasty(Count):
     def __init__(self, test):
         self.test = test
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         while tracker.try_claim(at):
             yield window.TimestampedValue(("k", at), Timestamp(at / 1000))
@@ -142,10 +138,7 @@ def test_a_source_that_begins_years_from_now_does_not_stop_another():
 class Slow(Count):
     """Has nothing to say when it is asked first, and again, nor knows where event time is; then it counts."""
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         asked = tracker.current_restriction().start
         if tracker.try_claim(asked):
             if asked >= 3:
@@ -157,10 +150,7 @@ class Slow(Count):
 class Silent(Count):
     """Never has anything to say, but knows where event time is."""
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         if tracker.try_claim(at):
             estimator.set_watermark(Timestamp(at))
@@ -345,10 +335,7 @@ class Polling(Count):
     def __init__(self, test):
         self.test = test
 
-    @beam.DoFn.unbounded_per_element()
-    def process(
-            self, element, tracker=beam.DoFn.RestrictionParam(Ticks()),
-            estimator=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())):
+    def read(self, tracker, estimator):
         at = tracker.current_restriction().start
         while tracker.try_claim(at) and not gate(self.test).wait(timeout=0.005):
             yield window.TimestampedValue(("k", at), Timestamp(at))
