@@ -50,6 +50,17 @@ impl Client {
         Ok(Self { endpoint, jobs, inspect })
     }
 
+    /// The id of the job that was named, else that of the newest.
+    pub(crate) async fn job_or_newest(&mut self, named: Option<&str>) -> Result<String, Failure> {
+        if let Some(job) = named {
+            return Ok(job.to_owned());
+        }
+        let jobs = self.jobs.get_jobs(jobpb::GetJobsRequest::default()).await;
+        let jobs = jobs.map_err(|status| self.refused(&status))?.into_inner().job_info;
+        let newest = jobs.into_iter().next_back();
+        newest.map(|job| job.job_id).ok_or_else(|| Failure::Failed("the server knows no job".to_owned()))
+    }
+
     /// What a refused call means.
     pub(crate) fn refused(&self, status: &tonic::Status) -> Failure {
         let no_server = |why: String| Failure::NoServer { endpoint: self.endpoint.clone(), why };

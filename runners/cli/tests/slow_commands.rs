@@ -102,9 +102,13 @@ fn jobs_are_listed_watched_and_cancelled() {
     let ask = |words: &[&str]| check(&[words, &["--endpoint", &endpoint]].concat(), 0, &[]);
     assert_eq!(ask(&["jobs"]).stdout, "");
     assert_eq!(to_json(&ask(&["jobs", "--json"])), json!([]));
+    for command in ["logs", "metrics"] {
+        check(&[command, "--endpoint", &endpoint], 1, &["the server knows no job"]);
+    }
 
     let done = jobs.submit(impulse());
     jobs.await_state(&done, State::Done);
+    ask(&["logs"]).says(&["the job is STOPPED", "the job is DONE"]);
     let waiting = jobs.submit_to_process("/bin/sleep");
     let listed = ask(&["jobs"]).says(&[&done, "DONE", "beams"]).stdout;
     assert!(listed.starts_with("JOB"), "{listed}");

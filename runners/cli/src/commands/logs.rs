@@ -15,8 +15,8 @@ use crate::terminal;
 /// Print the messages of a job, from its beginning.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// The job's id, as `purlin jobs` lists it.
-    job: String,
+    /// The job's id, as `purlin jobs` lists it; the newest job, if it is not given.
+    job: Option<String>,
     #[command(flatten)]
     server: ServerAddress,
     /// Go on until the job ends.
@@ -38,7 +38,8 @@ impl Execute for Logs {
     fn execute(self) -> Result<Exit, Failure> {
         block_on(async {
             let mut client = Client::connect(&self.server).await?;
-            let mut request = tonic::Request::new(jobpb::JobMessagesRequest { job_id: self.job.clone() });
+            let job_id = client.job_or_newest(self.job.as_deref()).await?;
+            let mut request = tonic::Request::new(jobpb::JobMessagesRequest { job_id });
             if !self.follow {
                 request.metadata_mut().insert(HISTORY_ONLY, AsciiMetadataValue::from_static("true"));
             }

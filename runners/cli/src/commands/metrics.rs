@@ -52,7 +52,7 @@ impl Execute for Metrics {
         }
         let metrics = block_on(async {
             let mut client = Client::connect(&self.server).await?;
-            let job_id = self.job(&mut client).await?;
+            let job_id = client.job_or_newest(self.job.as_deref()).await?;
             let response = client.jobs.get_job_metrics(jobpb::GetJobMetricsRequest { job_id }).await;
             response.map_err(|status| client.refused(&status))
         })?;
@@ -76,7 +76,7 @@ impl Metrics {
     fn print_profile(&self) -> Result<Exit, Failure> {
         let profile = block_on(async {
             let mut client = Client::connect(&self.server).await?;
-            let job_id = self.job(&mut client).await?;
+            let job_id = client.job_or_newest(self.job.as_deref()).await?;
             let response = client.inspect.get_job_profile(inspectpb::GetJobProfileRequest { job_id }).await;
             response.map_err(|status| client.refused(&status))
         })?;
@@ -87,17 +87,6 @@ impl Metrics {
             terminal::print(&profile::show(&profile))?;
         }
         Ok(Exit::Ok)
-    }
-
-    /// The job that was named, else the newest.
-    async fn job(&self, client: &mut Client) -> Result<String, Failure> {
-        if let Some(job) = &self.job {
-            return Ok(job.clone());
-        }
-        let jobs = client.jobs.get_jobs(jobpb::GetJobsRequest::default()).await;
-        let jobs = jobs.map_err(|status| client.refused(&status))?.into_inner().job_info;
-        let newest = jobs.into_iter().next_back();
-        newest.map(|job| job.job_id).ok_or_else(|| Failure::Failed("the server knows no job".to_owned()))
     }
 }
 
