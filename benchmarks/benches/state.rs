@@ -10,7 +10,7 @@ use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Cell, Page, StateStore};
 use purlin_model::key_group::{KEY_GROUPS, KeyGroup};
 use purlin_model::time::{EventTime, ProcessingTime};
-use purlin_store::MemoryStateStore;
+use purlin_store::SpillingStateStore;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,7 +41,7 @@ fn get(c: &mut Criterion) {
             map_key: None,
         })
         .collect();
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft());
     for cell in &cells {
         view.append(cell, Bytes::from_static(&[7; 100])).expect("memory takes it");

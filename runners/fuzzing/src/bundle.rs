@@ -38,7 +38,7 @@ use purlin_proto::fn_execution::v1::process_bundle_split_response::ChannelSplit;
 use purlin_proto::fn_execution::v1::state_key::{self, Type};
 use purlin_proto::fn_execution::v1::state_request::Request as Operation;
 use purlin_proto::pipeline::v1 as pb;
-use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore, SpillingStateStore};
 
 use crate::metric::any_info;
 use crate::mutate_bytes::mutate_bytes;
@@ -121,7 +121,7 @@ impl Bundles {
         let io = BundleIo {
             input: BatchReader::of_stage(graph, &draft, store.clone(), meter.clone()),
             meter,
-            state: MemoryStateStore::new().view(&draft),
+            state: SpillingStateStore::in_memory().view(&draft),
             sides,
             groups: GroupStore::new(store.clone(), Arc::new(Pins::new())),
             out: LaneWriter::new(graph, stage, store),

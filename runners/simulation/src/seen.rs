@@ -19,10 +19,12 @@ pub(crate) struct Seen {
     pub(crate) forgotten: u64,
     /// Panes that replaced what a side input held.
     pub(crate) refreshed: u64,
+    /// Moments at which state was on disk.
+    pub(crate) evicted: u64,
 }
 
 impl Seen {
-    fn counts(&self) -> [(&'static str, u64); 8] {
+    fn counts(&self) -> [(&'static str, u64); 9] {
         let Self {
             lost,
             split,
@@ -32,6 +34,7 @@ impl Seen {
             late_in_time,
             forgotten,
             refreshed,
+            evicted,
         } = *self;
         [
             ("lost", lost),
@@ -42,6 +45,7 @@ impl Seen {
             ("late in time", late_in_time),
             ("forgotten", forgotten),
             ("refreshed", refreshed),
+            ("evicted", evicted),
         ]
     }
 
@@ -59,5 +63,6 @@ impl Seen {
         self.late_in_time += other.late_in_time;
         self.forgotten += other.forgotten;
         self.refreshed += other.refreshed;
+        self.evicted += other.evicted;
     }
 }

@@ -15,7 +15,7 @@ use purlin_engine::kernel::{KernelDone, KernelIo, KernelState, run_kernel};
 use purlin_engine::store::{BatchStore, DueBound, SideStore, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
-use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, MemoryStateStore, SpillingBatchStore};
+use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, SpillingBatchStore, SpillingStateStore};
 
 use crate::oracle::{Dropped, comparable};
 use crate::plan::{Role, plan, windows_of};
@@ -55,7 +55,7 @@ pub(crate) struct World<'a> {
     batches: Arc<SpillingBatchStore>,
     broker: Arc<MemoryBroker>,
     sides: BatchSideStore,
-    state: MemoryStateStore,
+    state: SpillingStateStore,
     running: BTreeMap<BundleId, BundleDraft>,
     /// What finished and waits for the engine's word.
     finished: BTreeMap<BundleId, Finished>,
@@ -82,7 +82,9 @@ impl<'a> World<'a> {
         };
         // So little that much must go to disk, and now and then enough.
         let broker = MemoryBroker::for_data(if random.percent(20) { 1 << 20 } else { 200 + random.below(20_000) });
-        let batches = SpillingBatchStore::new(&broker.job(), Arc::new(MemoryDisk::new(1 << 30)));
+        let (account, disk) = (broker.job(), Arc::new(MemoryDisk::new(1 << 30)));
+        let batches = SpillingBatchStore::new(&account, disk.clone());
+        let state = SpillingStateStore::new(&account, disk);
         let engine = Engine::new(graph.clone(), config, schedule).expect("the simulation plans well");
         Self {
             program,
@@ -95,7 +97,7 @@ impl<'a> World<'a> {
             now: 0,
             batches,
             broker,
-            state: MemoryStateStore::new(),
+            state,
             running: BTreeMap::new(),
             finished: BTreeMap::new(),
             collected: BTreeMap::new(),
@@ -117,9 +119,9 @@ impl<'a> World<'a> {
         for _ in 0..STEPS_MAX {
             if let Some(outcome) = &self.outcome {
                 assert_eq!(*outcome, Outcome::Done);
-                let Self { program, sides, batches, broker, collected, dropped, seen, .. } = self;
-                // Side inputs are there for as long as the job.
-                drop(sides);
+                let Self { program, sides, state, batches, broker, collected, dropped, seen, .. } = self;
+                // Side inputs and state are there for as long as the job.
+                drop((sides, state));
                 assert_eq!(batches.held_bytes(), 0, "batches are left behind");
                 assert_eq!(broker.used(), 0, "memory is left reserved");
                 let found = |(sink, elements): (&usize, &Vec<Element>)| (*sink, comparable(program, *sink, elements));
@@ -132,6 +134,11 @@ impl<'a> World<'a> {
 
     fn step(&mut self) {
         self.now += self.random.below(20) as i64;
+        // Others may want memory at any time, and whether a bundle owns it changes nothing.
+        if self.now % 4 == 0 {
+            self.state.evict_all();
+            self.seen.evicted += u64::from(self.state.size().bytes_on_disk > 0);
+        }
         let running: Vec<BundleId> = self.running.keys().copied().collect();
         let Some(bundle) = self.random.pick(&running).copied() else {
             let wakeup = self.engine.next_wakeup().expect("a job that waits for nothing has ended");

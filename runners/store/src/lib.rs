@@ -3,7 +3,7 @@
 //! ```text
 //!   LaneWriter ─► SpillingBatchStore ─► BatchReader       (elements on their way)
 //!   kernel     ─► BatchSideStore     ─► workers, by page  (side inputs, as references to batches)
-//!   bundle     ⇄  MemoryStateStore                        (state and timers of keys)
+//!   bundle     ⇄  SpillingStateStore                      (state and timers of keys)
 //!
 //!   MemoryBroker: who may have how much       SegmentStore on a Disk: what has no room
 //! ```
@@ -24,5 +24,5 @@ pub use broker::{BudgetTooSmall, JobMemory, LevelWatch, MemoryBroker, Spill};
 pub use disk::{Disk, DiskFile, FolderDisk, MemoryDisk, SpillFolder, SpillFolderError};
 pub use sides::BatchSideStore;
 pub use spilling::SpillingBatchStore;
-pub use state::{MemoryStateStore, StateSize};
+pub use state::{SpillingStateStore, StateSize};
 pub use storage::{JobStores, Storage};

@@ -10,7 +10,7 @@ use purlin_engine::core::stage::JobGraph;
 use purlin_engine::store::{BatchStore, SideStore, StateStore};
 
 use crate::disk::{Disk, MemoryDisk, SpillFolder};
-use crate::{BatchSideStore, JobMemory, MemoryBroker, MemoryStateStore, SpillingBatchStore};
+use crate::{BatchSideStore, JobMemory, MemoryBroker, SpillingBatchStore, SpillingStateStore};
 
 /// A budget that no machine has.
 const UNBOUNDED: u64 = 1 << 60;
@@ -63,10 +63,10 @@ impl Storage {
             Some(folder) => Arc::new(folder.job()),
             None => Arc::new(MemoryDisk::new(0)),
         };
-        let batches: Arc<dyn BatchStore> = SpillingBatchStore::new(&memory, disk);
+        let batches: Arc<dyn BatchStore> = SpillingBatchStore::new(&memory, disk.clone());
         JobStores {
             sides: Arc::new(BatchSideStore::new(graph.clone(), batches.clone())),
-            state: Arc::new(MemoryStateStore::new()),
+            state: Arc::new(SpillingStateStore::new(&memory, disk)),
             batches,
             memory,
         }

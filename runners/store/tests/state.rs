@@ -13,7 +13,7 @@ use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Cell, DueBound, Page, StateError, StateStore, StateView, Timer, TimerDomain};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, ProcessingTime};
-use purlin_store::{MemoryStateStore, StateSize};
+use purlin_store::{SpillingStateStore, StateSize};
 
 fn draft(keys: &[&[u8]]) -> BundleDraft {
     let mut lanes: Vec<_> = keys.iter().map(|key| Lane::Group(KeyGroup::of_key(key))).collect();
@@ -72,7 +72,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 proptest! {
     #[test]
     fn a_view_sees_its_own_writes_over_what_is_committed(operations in proptest::collection::vec(operation(), 0..60)) {
-        let store = MemoryStateStore::new();
+        let store = SpillingStateStore::in_memory();
         let keys: [&[u8]; 3] = [&[0], &[1], &[2]];
         let mut committed: [Vec<u8>; 3] = Default::default();
         let mut seen = committed.clone();
@@ -108,7 +108,7 @@ proptest! {
 
 #[test]
 fn a_key_outside_the_bundle_is_refused_by_name() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft(&[b"mine"]));
     let foreign =
         (0u8..).map(|byte| vec![byte]).find(|key| KeyGroup::of_key(key) != KeyGroup::of_key(b"mine")).unwrap();
@@ -118,7 +118,7 @@ fn a_key_outside_the_bundle_is_refused_by_name() {
 
 #[test]
 fn large_state_is_read_in_pages_that_end_between_appends() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft(&[b"k"]));
     for size in [600_000usize, 600_000, 2_000_000, 1] {
         view.append(&cell(b"k", None), vec![1; size].into()).unwrap();
@@ -135,7 +135,7 @@ fn large_state_is_read_in_pages_that_end_between_appends() {
 
 #[test]
 fn map_keys_are_those_that_hold_something() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft(&[b"k"]));
     for map_key in [b"b", b"a", b"c"] {
         view.append(&cell(b"k", Some(map_key)), Bytes::from_static(b"v")).unwrap();
@@ -166,7 +166,7 @@ fn timer(key: &[u8], tag: &[u8], at: Option<i64>, domain: TimerDomain) -> Timer 
 
 #[test]
 fn timers_are_set_moved_cleared_and_taken_in_order() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let timer = |key: &'static [u8], tag: &'static [u8], at: Option<i64>| timer(key, tag, at, TimerDomain::EventTime);
     let mut view = store.view(&draft(&[b"a", b"b"]));
     view.set_timer(timer(b"b", b"", Some(5))).unwrap();
@@ -192,7 +192,7 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
 
 #[test]
 fn more_timers_than_are_taken_at_once_come_in_the_order_of_time() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft(&[b"a", b"b"]));
     for at in 0..10_i64 {
         let key: &[u8] = if at % 2 == 0 { b"a" } else { b"b" };
@@ -276,7 +276,7 @@ proptest! {
         bundles in proptest::collection::vec(bundle(), 0..12),
         count_max in 1usize..5,
     ) {
-        let store = MemoryStateStore::new();
+        let store = SpillingStateStore::in_memory();
         let keys: [&[u8]; 2] = [b"a", b"b"];
         let mut set = std::collections::BTreeMap::<(usize, u8), Known>::new();
         for Bundle { writes, watermark, now, counts } in bundles {
@@ -329,7 +329,7 @@ proptest! {
 
 /// Bundles over a few keys, as the core would hand them out.
 struct Keyed {
-    store: MemoryStateStore,
+    store: SpillingStateStore,
     watermark: EventTime,
     summaries: std::collections::BTreeMap<KeyGroup, GroupSummary>,
     fired: Vec<(i64, TimerDomain)>,
@@ -376,7 +376,7 @@ impl Keyed {
 #[test]
 fn state_of_windows_is_collected_behind_their_expiry_and_their_timers() {
     let mut keyed = Keyed {
-        store: MemoryStateStore::new(),
+        store: SpillingStateStore::in_memory(),
         watermark: EventTime::MIN,
         summaries: Default::default(),
         fired: Vec::new(),
@@ -415,7 +415,7 @@ fn state_of_windows_is_collected_behind_their_expiry_and_their_timers() {
 
 #[test]
 fn state_of_other_windows_stays_when_one_is_collected() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let windows: [&[u8]; 3] = [b"", b"\x00", b"\x00\x01"];
     let cell = |window: &'static [u8], state: &str| Cell {
         window: Bytes::from_static(window),
@@ -439,7 +439,7 @@ fn state_of_other_windows_stays_when_one_is_collected() {
     let (delta, summaries) = view.finish();
     assert_eq!((summaries[0].1.next_expiry, summaries[0].1.bytes), (None, 24));
     store.apply(delta, LedgerSeq(1));
-    assert_eq!(store.size(), StateSize { cells: 6, timers: 0, bytes: 24 });
+    assert_eq!(store.size(), StateSize { cells: 6, bytes: 24, ..StateSize::default() });
     let mut view = store.view(&draft(&[b"a"]));
     for state in ["s", "s\0", "t"] {
         let read: Vec<_> = windows.map(|window| read_all(&mut *view, &cell(window, state))).to_vec();
@@ -449,7 +449,7 @@ fn state_of_other_windows_stays_when_one_is_collected() {
 
 #[test]
 fn a_bundle_that_does_not_count_collects_nothing() {
-    let store = MemoryStateStore::new();
+    let store = SpillingStateStore::in_memory();
     let mut view = store.view(&draft(&[b"a"]));
     view.expire_window(&Bytes::new(), EventTime::from_millis(5));
     view.append(&cell(b"a", None), Bytes::from_static(b"kept")).unwrap();
@@ -464,7 +464,7 @@ fn a_bundle_that_does_not_count_collects_nothing() {
     let (delta, summaries) = collect(EventTime::from_millis(6));
     assert_eq!(summaries[0].1, GroupSummary::default());
     store.discard(delta);
-    assert_eq!(store.size(), StateSize { cells: 1, timers: 0, bytes: 4 });
+    assert_eq!(store.size(), StateSize { cells: 1, bytes: 4, ..StateSize::default() });
     // Nor at the end of the input: the job ends with all that it keeps.
     for watermark in [EventTime::from_millis(5), EventTime::MAX] {
         let (delta, summaries) = collect(watermark);

@@ -244,7 +244,11 @@ impl Driver {
         *lock(&self.control.watched.progress) = self.engine.status();
         self.profile(|profiler| {
             profiler.look(&self.engine, self.clock.now());
-            profiler.spilled(self.kernels.batches.spilled());
+            let mut spilled = self.kernels.batches.spilled();
+            for (stage, bytes) in self.state.spilled() {
+                *spilled.entry(stage).or_default() += bytes;
+            }
+            profiler.spilled(spilled);
         });
     }
 

@@ -38,7 +38,7 @@ pub struct StageProfile {
     pub bytes_in: u64,
     /// Bytes that committed bundles emitted.
     pub bytes_out: u64,
-    /// Bytes of its input that were written to disk because memory was short.
+    /// Bytes of its input and its state that were written to disk because memory was short.
     pub bytes_spilled: u64,
     /// From start to end, of all bundles, failed and running ones included.
     pub bundle_us: u64,

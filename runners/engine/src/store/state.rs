@@ -1,11 +1,12 @@
 //! State and timers of keys, as bundles see them.
 //!
 //! ```text
-//!   bundle ──read──► overlay (its own writes) ─► live epoch ─► frozen epoch ─► base on disk
-//!   bundle ──write─► overlay ──commit──► live epoch
+//!   bundle ──read──► overlay (its own writes) ─► what is committed, in memory ─► what of it is on disk
+//!   bundle ──write─► overlay ──commit──► what is committed, in memory ─(memory is short)─► on disk
 //! ```
 //! A view needs no locks: a bundle owns its lanes, so nobody else reads or writes their keys.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use thiserror::Error;
 
 use crate::core::action::{BundleDraft, LedgerSeq};
 use crate::core::bundle::{DeltaId, GroupSummary};
+use crate::core::stage::StageId;
+use crate::store::StoreError;
 
 /// The address of one piece of state. Names come from the pipeline, so they hold across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,13 +132,13 @@ pub enum StateError {
         /// The state id.
         state: Arc<str>,
     },
-    /// The place where it is kept refuses.
-    #[error("cannot {doing}: {why}")]
-    Io {
-        /// What was tried.
-        doing: String,
-        /// What the system says.
-        why: String,
+    /// It cannot be read back from disk, or there is no room for it in memory nor on disk.
+    #[error("{what}: {why}")]
+    Store {
+        /// The state and its transform, key and window.
+        what: String,
+        /// What is wrong, and how to fix it.
+        why: StoreError,
     },
 }
 
@@ -149,6 +152,11 @@ pub trait StateStore: Send + Sync + fmt::Debug {
 
     /// Drops a bundle's writes.
     fn discard(&self, delta: DeltaId);
+
+    /// How many bytes of each stage's state were written to disk so far; nothing of stages of which nothing was.
+    fn spilled(&self) -> BTreeMap<StageId, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// One bundle's view of the state of its lanes.

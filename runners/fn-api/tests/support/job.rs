@@ -22,7 +22,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_proto::pipeline::v1 as pb;
-use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore, SpillingStateStore};
 use tokio::sync::mpsc;
 
 use super::plan::{Plan, plan};
@@ -39,7 +39,7 @@ pub(crate) struct Job {
     pub(crate) batches: Arc<MemoryBatchStore>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) sides: Arc<BatchSideStore>,
-    pub(crate) state: Arc<MemoryStateStore>,
+    pub(crate) state: Arc<SpillingStateStore>,
     /// The metrics that bundles have reported, the latest of each.
     pub(crate) metrics: BTreeMap<BundleId, MetricDelta>,
     pub(crate) messages: Vec<JobMessage>,
@@ -97,7 +97,7 @@ impl Job {
             sides: Arc::new(BatchSideStore::new(plan.graph.graph.clone(), batches.clone())),
             batches,
             pins: Arc::default(),
-            state: Arc::default(),
+            state: Arc::new(SpillingStateStore::in_memory()),
             metrics: BTreeMap::new(),
             messages: Vec::new(),
             watermark: EventTime::MIN,

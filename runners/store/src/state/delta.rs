@@ -91,6 +91,7 @@ impl GroupDelta {
             let cells = committed.cells_of_window(window).into_iter();
             let gone = cells.filter(|cell| !self.cells.get(*cell).is_some_and(|written| written.cleared));
             bytes -= gone.map(|cell| committed.length(cell)).sum::<u64>();
+            bytes -= committed.bytes_on_disk_of_window(window);
         }
         bytes
     }

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use purlin_engine::store::{DueBound, Timer, TimerDomain};
 use purlin_model::time::EventTime;
 
+use super::cost;
+
 /// What makes a timer the same timer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TimerId {
@@ -68,6 +70,7 @@ pub(super) struct Timers {
     by_id: HashMap<Arc<TimerId>, TimerTimes>,
     queues: [BTreeSet<Due>; Queue::ALL.len()],
     holds: BTreeMap<EventTime, u32>,
+    cost: u64,
 }
 
 /// Takes a timer apart; what is left of it is `None` if it clears.
@@ -82,6 +85,12 @@ pub(super) fn whole(id: &TimerId, times: &TimerTimes) -> Timer {
     let TimerId { key, transform, family, window, tag } = id.clone();
     let TimerTimes { domain, fire_at, expires, hold, pane } = times.clone();
     Timer { key, fire_at: Some(fire_at), transform, family, tag, window, domain, expires, hold, pane }
+}
+
+/// What a timer takes of memory, set or deleted.
+pub(super) fn cost_of(id: &TimerId, times: Option<&TimerTimes>) -> u64 {
+    let none = Bytes::new();
+    cost::of_timer([&id.key, &id.window, &id.tag, times.map_or(&none, |times| &times.pane)])
 }
 
 impl TimerTimes {
@@ -109,6 +118,11 @@ impl Timers {
         self.by_id.len()
     }
 
+    /// About how much memory they take.
+    pub(super) fn cost(&self) -> u64 {
+        self.cost
+    }
+
     pub(super) fn get(&self, id: &TimerId) -> Option<&TimerTimes> {
         self.by_id.get(id)
     }
@@ -120,12 +134,14 @@ impl Timers {
             self.queues[queue as usize].insert((at, id.clone()));
         }
         *self.holds.entry(times.hold).or_insert(0) += 1;
+        self.cost += cost_of(&id, Some(&times));
         self.by_id.insert(id, times.detached());
     }
 
     /// Removes a timer; returns its identity, as it was kept, if it was set.
     pub(super) fn remove(&mut self, id: &TimerId) -> Option<Arc<TimerId>> {
         let (id, times) = self.by_id.remove_entry(id)?;
+        self.cost -= cost_of(&id, Some(&times));
         let mut place = (0, id);
         for (queue, at) in times.due() {
             place.0 = at;

@@ -24,7 +24,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_model::windowing_strategy::WindowingStrategy;
-use purlin_store::{BatchSideStore, MemoryBatchStore, MemoryStateStore};
+use purlin_store::{BatchSideStore, MemoryBatchStore, SpillingStateStore};
 
 const READ: StageId = StageId(1);
 const PAIRS: OutputId = OutputId(1);
@@ -55,7 +55,7 @@ pub(crate) struct Groups {
     windows: WindowCoder,
     batches: Arc<dyn BatchStore>,
     sides: BatchSideStore,
-    state: MemoryStateStore,
+    state: SpillingStateStore,
     summaries: BTreeMap<KeyGroup, GroupSummary>,
     watermark: EventTime,
     now: ProcessingTime,
@@ -97,7 +97,7 @@ impl Groups {
             windows,
             batches: batches.clone(),
             sides: BatchSideStore::new(graph.clone(), batches),
-            state: MemoryStateStore::new(),
+            state: SpillingStateStore::in_memory(),
             summaries: BTreeMap::new(),
             watermark: EventTime::MIN,
             now: ProcessingTime(0),

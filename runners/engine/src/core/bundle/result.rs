@@ -37,7 +37,7 @@ pub struct GroupSummary {
     /// The earliest instant of event time behind which a window expires: timers of the clock fire, and its state is
     /// collected. Holds nothing.
     pub next_expiry: Option<EventTime>,
-    /// How large it is.
+    /// How large it is. What was cleared may count as long as it is on disk.
     pub bytes: u64,
 }
 

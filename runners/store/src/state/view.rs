@@ -1,0 +1,273 @@
+//! One bundle's view: its own writes over what is committed of the groups that it owns.
+//!
+//! ```text
+//!   read ─► what is committed ─(unless cleared)─► the bundle's own ─► page
+//!   append, clear, set_timer ─► GroupDelta, reserved in steps ──finish──► the store, for apply or discard
+//! ```
+//! No group is locked while memory is reserved: room may be made by writing out just that group.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use purlin_engine::core::bundle::{DeltaId, GroupSummary};
+use purlin_engine::store::{
+    Cell, DueBound, MemoryClass, Page, Reservation, StateError, StateView, StoreError, Timer, TimerDomain,
+};
+use purlin_model::key_group::KeyGroup;
+use purlin_model::time::EventTime;
+
+use super::base::Blocks;
+use super::delta::{CellDelta, GroupDelta};
+use super::group::same_map;
+use super::page::Paging;
+use super::timers::{self, Due, Queue};
+use super::{Delta, Group, Shared, cost, lock};
+
+/// Memory is reserved in steps of this much.
+const STEP_BYTES: u64 = 64 << 10;
+
+/// Blocks that were read are kept for the next read as long as they take less than this share of the budget.
+const BLOCKS_SHARE: u64 = 64;
+
+#[derive(Debug)]
+pub(super) struct SpillingStateView {
+    shared: Arc<Shared>,
+    groups: BTreeMap<KeyGroup, Owned>,
+    /// Windows that expire, and the instant behind which what is written in them is collected.
+    expiries: HashMap<Bytes, EventTime>,
+    /// About how much memory the writes take.
+    cost: u64,
+    /// How much the blocks do that are kept for the next read. Too little for the books.
+    blocks: u64,
+    reserved: Reservation,
+}
+
+/// A group that the bundle owns.
+#[derive(Debug)]
+struct Owned {
+    committed: Arc<Group>,
+    delta: GroupDelta,
+    /// How far timers that are due were taken, from each queue.
+    taken: [Option<Due>; Queue::ALL.len()],
+    blocks: Blocks,
+}
+
+impl Owned {
+    fn new(committed: Arc<Group>) -> Self {
+        Self { committed, delta: GroupDelta::default(), taken: Default::default(), blocks: Blocks::default() }
+    }
+}
+
+impl SpillingStateView {
+    pub(super) fn new(shared: Arc<Shared>, groups: impl Iterator<Item = (KeyGroup, Arc<Group>)>) -> Self {
+        let reserved = shared.memory.reserve(MemoryClass::State, 0);
+        let groups = groups.map(|(group, committed)| (group, Owned::new(committed))).collect();
+        Self { shared, groups, expiries: HashMap::new(), cost: 0, blocks: 0, reserved }
+    }
+
+    /// Enters more memory into the books. What finds room neither in memory nor on disk fails the bundle.
+    fn grow(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.cost += bytes;
+        if self.cost <= self.reserved.bytes() {
+            return Ok(());
+        }
+        let wanted = self.cost + STEP_BYTES;
+        if self.reserved.try_resize(wanted).is_err() {
+            if let Some(refused) = &*lock(&self.shared.refused) {
+                return Err(refused.clone());
+            }
+            self.reserved.resize(wanted);
+        }
+        Ok(())
+    }
+}
+
+fn owned<'a>(groups: &'a mut BTreeMap<KeyGroup, Owned>, cell: &Cell) -> Result<&'a mut Owned, StateError> {
+    let foreign = || StateError::ForeignKey { transform: cell.transform.clone(), state: cell.state.clone() };
+    groups.get_mut(&cell.group()).ok_or_else(foreign)
+}
+
+fn of_cell<'a>(cell: &'a Cell) -> impl FnOnce(StoreError) -> StateError + 'a {
+    |why| {
+        let Cell { transform, state, window, key, .. } = cell;
+        let (key, window) = (key.escape_ascii(), window.escape_ascii());
+        let what = format!("state `{state}` of transform `{transform}` for key `{key}` in window `{window}`");
+        StateError::Store { what, why }
+    }
+}
+
+impl StateView for SpillingStateView {
+    fn read(&mut self, cell: &Cell, from: Page) -> Result<(Bytes, Option<Page>), StateError> {
+        let Self { shared, groups, .. } = self;
+        let owned = owned(groups, cell)?;
+        let mut page = Paging::new(from);
+        let (cleared, appended) = match owned.delta.cells.get(cell) {
+            Some(CellDelta { cleared, appended }) => (*cleared, &appended[..]),
+            None => (false, &[][..]),
+        };
+        if !cleared {
+            let before = owned.blocks.bytes();
+            let committed = lock(&owned.committed.state);
+            committed.read(cell, &mut page, &mut owned.blocks, &shared.segments).map_err(of_cell(cell))?;
+            self.blocks = self.blocks + owned.blocks.bytes() - before;
+            if self.blocks > shared.memory.budget() / BLOCKS_SHARE {
+                self.blocks -= std::mem::take(&mut owned.blocks).bytes();
+            }
+        }
+        page.take_all(appended);
+        Ok(page.finish())
+    }
+
+    fn append(&mut self, cell: &Cell, elements: Bytes) -> Result<(), StateError> {
+        let expires = self.expiries.get(&cell.window).copied();
+        let owned = owned(&mut self.groups, cell)?;
+        if elements.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = cost::of_extent(&elements);
+        if let Some(at) = expires
+            && owned.delta.windows.insert((at, cell.window.clone()))
+        {
+            bytes += cost::of_window(&cell.window);
+        }
+        match owned.delta.cells.get_mut(cell) {
+            Some(written) => written.appended.push(elements),
+            None => {
+                let written = CellDelta { cleared: false, appended: vec![elements] };
+                owned.delta.cells.insert(cell.clone(), written);
+                bytes += cost::of_cell(cell);
+            }
+        }
+        self.grow(bytes).map_err(of_cell(cell))
+    }
+
+    fn clear(&mut self, cell: &Cell) -> Result<(), StateError> {
+        let owned = owned(&mut self.groups, cell)?;
+        match owned.delta.cells.get_mut(cell) {
+            Some(written) => {
+                written.cleared = true;
+                let gone = std::mem::take(&mut written.appended);
+                self.cost -= cost::of_extents(&gone);
+                Ok(())
+            }
+            None => {
+                owned.delta.cells.insert(cell.clone(), CellDelta { cleared: true, appended: Vec::new() });
+                self.grow(cost::of_cell(cell)).map_err(of_cell(cell))
+            }
+        }
+    }
+
+    fn map_keys(&mut self, cell: &Cell) -> Result<Vec<Bytes>, StateError> {
+        let Self { shared, groups, .. } = self;
+        let owned = owned(groups, cell)?;
+        let kept = lock(&owned.committed.state).map_keys(cell, &shared.segments);
+        let mut keys = kept.map_err(of_cell(cell))?;
+        let first = Cell { map_key: Some(Bytes::new()), ..cell.clone() };
+        let written = owned.delta.cells.range(first..).take_while(|(other, _)| same_map(other, cell));
+        for (Cell { map_key, .. }, written) in written {
+            let Some(key) = map_key else { continue };
+            if !written.appended.is_empty() {
+                keys.insert(key.clone());
+            } else if written.cleared {
+                keys.remove(key);
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    fn set_timer(&mut self, timer: Timer) -> Result<(), StateError> {
+        let Some(owned) = self.groups.get_mut(&KeyGroup::of_key(&timer.key)) else {
+            return Err(StateError::ForeignKey { transform: timer.transform.clone(), state: timer.family.clone() });
+        };
+        let mut bytes = 0;
+        if let Some(at) = self.expiries.get(&timer.window).filter(|_| timer.fire_at.is_some())
+            && owned.delta.windows.insert((*at, timer.window.clone()))
+        {
+            bytes += cost::of_window(&timer.window);
+        }
+        let (id, times) = timers::parts(timer);
+        let id = Arc::new(id);
+        bytes += timers::cost_of(&id, times.as_ref());
+        if let Some(before) = owned.delta.timers.insert(id.clone(), times) {
+            self.cost -= timers::cost_of(&id, before.as_ref());
+        }
+        self.grow(bytes).map_err(|why| {
+            let (key, window) = (id.key.escape_ascii(), id.window.escape_ascii());
+            let (family, transform) = (&id.family, &id.transform);
+            let what = format!("timer `{family}` of transform `{transform}` for key `{key}` in window `{window}`");
+            StateError::Store { what, why }
+        })
+    }
+
+    fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError> {
+        let (mut due, mut bytes) = (Vec::new(), 0);
+        for owned in self.groups.values_mut() {
+            let committed = lock(&owned.committed.state);
+            for (queue, taken) in Queue::ALL.into_iter().zip(&mut owned.taken) {
+                let behind = taken.clone();
+                let left = bound.count_max.saturating_sub(due.len());
+                let set = committed.timers.due(queue, bound, behind.as_ref());
+                for place in set.filter(|(_, id)| owned.delta.leaves(id)).take(left).cloned().collect::<Vec<_>>() {
+                    due.extend(committed.timers.get(&place.1).map(|times| timers::whole(&place.1, times)));
+                    bytes += timers::cost_of(&place.1, None);
+                    owned.delta.timers.insert(place.1.clone(), None);
+                    *taken = Some(place);
+                }
+            }
+        }
+        due.sort_by_cached_key(|timer: &Timer| {
+            let of_event_time = timer.domain == TimerDomain::EventTime;
+            (timer.key.clone(), of_event_time, timer.fire_at, timer.family.clone(), timer.tag.clone())
+        });
+        self.cost += bytes;
+        if self.cost > self.reserved.bytes() {
+            self.reserved.resize(self.cost + STEP_BYTES);
+        }
+        Ok(due)
+    }
+
+    fn expire_window(&mut self, window: &Bytes, at: EventTime) {
+        if !self.expiries.contains_key(window) {
+            self.expiries.insert(window.clone(), at);
+        }
+    }
+
+    fn collect_expired(&mut self, bound: &DueBound) -> Result<bool, StateError> {
+        let mut any_due = false;
+        for owned in self.groups.values_mut() {
+            let committed = lock(&owned.committed.state);
+            let mut due = Queue::ALL
+                .into_iter()
+                .flat_map(|queue| committed.timers.due(queue, bound, None))
+                .map(|(_, id)| &**id)
+                .filter(|id| owned.delta.leaves(id))
+                .peekable();
+            any_due |= due.peek().is_some();
+            let mut expired = committed.windows.iter().take_while(|(at, _)| bound.is_expired(*at)).peekable();
+            if expired.peek().is_some() {
+                let firing: HashSet<&Bytes> = due.map(|id| &id.window).collect();
+                owned.delta.collected.extend(expired.filter(|(_, window)| !firing.contains(window)).cloned());
+            }
+        }
+        Ok(any_due)
+    }
+
+    fn finish(mut self: Box<Self>) -> (DeltaId, Vec<(KeyGroup, GroupSummary)>) {
+        self.reserved.resize(self.cost);
+        let Self { shared, groups, reserved, .. } = *self;
+        let mut summaries = Vec::with_capacity(groups.len());
+        let mut written = Vec::new();
+        for (group, owned) in groups {
+            let summary = owned.delta.summary(&lock(&owned.committed.state));
+            summaries.push((group, summary));
+            if !owned.delta.is_empty() {
+                written.push((owned.committed, owned.delta));
+            }
+        }
+        let id = DeltaId(shared.next_delta.fetch_add(1, Ordering::Relaxed));
+        lock(&shared.deltas).insert(id, Delta { written, reserved });
+        (id, summaries)
+    }
+}
