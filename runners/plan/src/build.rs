@@ -352,6 +352,8 @@ fn gate(side: &SideSpec, lateness: Option<Millis>) -> SideGate {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use purlin_model::time::Millis;
+    use purlin_model::window::WindowFn;
 
     use crate::testing::TestPipeline;
 
@@ -495,6 +497,28 @@ mod tests {
         assert_snapshot!(windows("global"), @"(Global, Default)");
         assert_snapshot!(windows("fixed"), @"(Interval, Default)");
         assert_snapshot!(windows("custom"), @"(Custom, Opaque)");
+    }
+
+    #[test]
+    fn windows_of_a_side_input_may_go_where_main_input_may_not_end_and_they_do() {
+        let lateness = |side: &str, endless: bool| {
+            let windows = WindowFn::Fixed { size: Millis(10), offset: Millis(0) };
+            let pipeline = TestPipeline::new()
+                .strategy("late", "interval_window", windows, |strategy| strategy.allowed_lateness = Millis(7))
+                .windowed("sides", "bytes", side)
+                .windowed("mains", "bytes", "late")
+                .impulse("start")
+                .par_do("Sides", "start", &["sides"])
+                .par_do("Mains", "start", &["mains"])
+                .par_do("Beside", "mains", &["besides"])
+                .sides(&[("sides", "iterable")]);
+            let plan = if endless { pipeline.unbounded("mains") } else { pipeline }.plan();
+            plan.graph.stages.last().unwrap().gates[0].lateness
+        };
+        assert_eq!(lateness("fixed", true), Some(Millis(7)));
+        assert_eq!(lateness("fixed", false), None, "nothing of what ends is late");
+        assert_eq!(lateness("global", true), None, "it ends with the job");
+        assert_eq!(lateness("custom", true), None, "only its SDK knows who reads it");
     }
 
     #[test]
