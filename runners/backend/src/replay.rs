@@ -237,3 +237,71 @@ impl ReplayClaim {
         renamed.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn letter(element: &str) -> String {
+        let letter = json!({
+            "job": "job-1", "job_name": "numbers", "time": "2026-01-01T00:00:00Z", "stage": "Parse", "pcollection": "lines",
+            "transforms": ["Parse"], "coder": "string_utf8", "window_fn": "global", "timestamp": "MIN", "windows": ["global"],
+            "pane": "Unknown, index 0", "text": element, "header": "", "element": "", "error": "ValueError",
+        });
+        format!("{letter}\n")
+    }
+
+    fn told<T>(result: Result<T, impl ToString>) -> String {
+        result.map_or_else(|error| error.to_string(), |_| "nothing".to_owned())
+    }
+
+    #[test]
+    fn a_file_is_one_jobs_until_it_ends_and_has_another_name_when_that_is_done() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("job-1.jsonl");
+        let read = || Replay::read(folder.path());
+        for count in 1..3 {
+            fs::write(&file, letter("a") + &letter("b")).expect("a file");
+            let replay = read().expect("two letters");
+            assert_eq!((replay.letters().count(), replay.points().len()), (2, 1));
+            let claim = replay.claim().expect("nobody has it");
+            assert!(told(read().expect("they are there").claim()).ends_with("wait until that has ended"));
+            drop(claim);
+            assert!(file.exists(), "a job that is not done leaves it as it was");
+            let claim = replay.claim().expect("the other has ended");
+            assert_eq!(claim.letters(), 2);
+            let name = if count == 1 { "job-1.replayed.jsonl" } else { "job-1.2.replayed.jsonl" };
+            assert_eq!(claim.done().expect("it is renamed"), [folder.path().join(name)]);
+            assert!(told(replay.claim()).ends_with("has changed since this job was prepared; start it again"));
+            assert!(told(read()).starts_with("there are no dead letters to replay in"));
+            assert!(told(Replay::read(&folder.path().join(name))).contains("was replayed already"));
+        }
+        let all = read_dead_letters(folder.path(), LetterFiles::All).expect("two files");
+        assert_eq!(all.iter().map(|file| file.letters.len()).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    fn what_was_added_meanwhile_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("job-1.jsonl");
+        fs::write(&file, letter("a")).expect("a file");
+        let replay = Replay::read(&file).expect("a letter");
+        fs::write(&file, letter("a") + &letter("b")).expect("a file");
+        assert!(told(replay.claim()).ends_with("has changed since this job was prepared; start it again"));
+    }
+
+    #[test]
+    fn only_whole_elements_are_replayed() {
+        let groups = Coder::kv(Coder::StringUtf8, Coder::StateBackedIterable(Arc::new(Coder::VarInt)));
+        let check = |element: &[u8]| whole(&groups, element).err().unwrap_or_default();
+        assert_eq!(check(b"\x01k\0\0\0\x02\x05\x06"), "");
+        assert!(check(b"\x01k\0\0\0\x02\x05").contains("cannot read it"));
+        assert!(check(b"\x01k\0\0\0\x01\x05\x06").starts_with("1 bytes follow behind"));
+        let token = b"\x01k\xff\xff\xff\xff\x01\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01t";
+        assert_eq!(check(token), "it is a group that was too large to be written with its values");
+    }
+}
