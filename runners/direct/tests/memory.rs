@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use purlin_backend::driver::JobEvent;
-use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::{OutputHandle, SideAccess, SideId, SideMapping};
 use purlin_model::coder::Coder;
@@ -22,6 +23,8 @@ use purlin_native::{
 };
 use purlin_store::{MemoryBroker, SpillFolder, Storage};
 use tempfile::TempDir;
+
+use support::{schedule, threads};
 
 const MIB: u64 = 1 << 20;
 
@@ -57,23 +60,10 @@ fn jobs_in(spill: &Path) -> usize {
     names.filter(|name| name.to_string_lossy().starts_with("job-")).count()
 }
 
-fn threads() -> Arc<rayon::ThreadPool> {
-    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"))
-}
-
-fn schedule() -> Box<EagerSchedule> {
-    Box::new(EagerSchedule::new(EagerOptions::default()))
-}
-
 /// `elements` of `KV<position mod keys, length bytes>`.
 fn source(job: &mut NativeJob, elements: i64, keys: i64, length: usize) -> OutputHandle {
-    let impulse = job.graph.impulse("Impulse");
-    let pieces = typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.extend((0..8).map(|piece| (elements / 8 * piece, elements / 8 * (piece + 1))));
-        Ok(())
-    });
-    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces);
-    let read = SyntheticSource {
+    let pieces = (0..8).map(|piece| (elements / 8 * piece, elements / 8 * (piece + 1))).collect();
+    let pairs = SyntheticSource {
         positions_max: i64::MAX,
         step: Millis(0),
         resume_delay: None,
@@ -85,10 +75,7 @@ fn source(job: &mut NativeJob, elements: i64, keys: i64, length: usize) -> Outpu
             Pair::<Int, Text>::encode(&(position % keys, value), out);
         },
     };
-    let read = job.stage::<Pair<Int, Text>>("Read", &[pieces], WindowCoder::Global, read);
-    let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
-    read
+    support::read::<Pair<Int, Text>>(job, pieces, pairs)
 }
 
 fn strategy() -> WindowingStrategy {

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::OutputHandle;
 use purlin_model::coder::Coder;
@@ -17,9 +18,7 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::Millis;
 use purlin_model::window::{BoundedWindow, WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::{MergeStatus, WindowingStrategy};
-use purlin_native::{
-    Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text, identity, typed,
-};
+use purlin_native::{Codec, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text, identity};
 
 /// Values of this many bytes.
 const VALUE_BYTES: usize = 10_000;
@@ -86,12 +85,6 @@ impl NativeStage for Sum {
 }
 
 fn pairs(job: &mut NativeJob, count: i64) -> OutputHandle {
-    let impulse = job.graph.impulse("Impulse");
-    let pieces = typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.push((0, count));
-        Ok(())
-    });
-    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces);
     let read = SyntheticSource {
         positions_max: 1_000,
         step: Millis(1),
@@ -100,10 +93,7 @@ fn pairs(job: &mut NativeJob, count: i64) -> OutputHandle {
             Pair::<Text, Text>::encode(&(key(position), value(position)), out);
         },
     };
-    let read = job.stage::<Pair<Text, Text>>("Read", &[pieces], WindowCoder::Global, read);
-    let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
-    read
+    support::read::<Pair<Text, Text>>(job, vec![(0, count)], read)
 }
 
 fn by_reference() -> Coder {
@@ -111,8 +101,7 @@ fn by_reference() -> Coder {
 }
 
 async fn run(job: NativeJob) -> Outcome {
-    let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
-    job.run(Box::new(EagerSchedule::new(EagerOptions::default())), threads).await.outcome
+    job.run(support::schedule(), support::threads()).await.outcome
 }
 
 /// Puts each element into a window of its own, 20 ms long.

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod support;
 
-use purlin_direct::{EagerOptions, EagerSchedule};
+use std::collections::BTreeMap;
+
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::{OutputHandle, SideAccess, SideMapping};
 use purlin_model::ids::CoderId;
@@ -17,31 +17,15 @@ use purlin_native::{
     collect, count_per_key, identity, key_by_prefix, typed,
 };
 
-fn threads() -> Arc<rayon::ThreadPool> {
-    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"))
-}
-
-fn schedule() -> Box<EagerSchedule> {
-    Box::new(EagerSchedule::new(EagerOptions::default()))
-}
+use support::{schedule, threads};
 
 fn strategy() -> WindowingStrategy {
     WindowingStrategy::global(CoderId::new("global"))
 }
 
-/// From the impulse to one restriction per piece.
-fn restrictions(pieces: Vec<(i64, i64)>) -> impl NativeStage {
-    typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.extend(pieces.iter().copied());
-        Ok(())
-    })
-}
-
 /// A source of the texts `k0 … k9`, over the numbers of all pieces, in bundles of at most `positions_max`.
 fn source(job: &mut NativeJob, pieces: Vec<(i64, i64)>, positions_max: i64) -> OutputHandle {
-    let impulse = job.graph.impulse("Impulse");
-    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, restrictions(pieces));
-    let read = SyntheticSource {
+    let texts = SyntheticSource {
         positions_max,
         step: Millis(1),
         resume_delay: None,
@@ -49,10 +33,7 @@ fn source(job: &mut NativeJob, pieces: Vec<(i64, i64)>, positions_max: i64) -> O
             Text::encode(&format!("k{}-{position}", position % 10).into_bytes(), out)
         },
     };
-    let read = job.stage::<Text>("Read", &[pieces], WindowCoder::Global, read);
-    let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
-    read
+    support::read::<Text>(job, pieces, texts)
 }
 
 #[tokio::test]

@@ -4,9 +4,6 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::stage::{SideAccess, SideId, SideMapping};
 use purlin_model::element::Header;
 use purlin_model::time::Millis;
@@ -14,7 +11,7 @@ use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_native::{Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, collect};
 use purlin_store::Storage;
 
-use support::{LATE, WINDOW, cancelled, drops_late, windowed_stream};
+use support::{LATE, WINDOW, cancelled, drops_late, schedule, threads, windowed_stream};
 
 /// Emits for each element how many of its window stand in the side input.
 #[derive(Debug)]
@@ -54,8 +51,7 @@ async fn windows_of_a_side_input_go_when_nobody_can_read_them_any_more() {
     job.graph.lets_in(stage, Millis(0));
     let (sink, collected) = collect::<Int>(WindowCoder::Interval);
     job.sink("Collect", &[counts], sink);
-    let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"));
-    let (control, mut events) = job.start(Box::new(EagerSchedule::new(EagerOptions::default())), threads);
+    let (control, mut events) = job.start(schedule(), threads());
     // Every element is kept once more for the side input, so that without forgetting there would be as many as elements. How far the
     // stages are apart at a moment is up to the machine.
     loop {

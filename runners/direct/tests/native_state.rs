@@ -4,11 +4,8 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use purlin_backend::WindowLifetime;
-use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::store::{Cell, Page, Timer, TimerDomain};
 use purlin_model::element::{Header, decode_window, encode_window};
 use purlin_model::pane::PaneInfo;
@@ -16,7 +13,7 @@ use purlin_model::time::Millis;
 use purlin_model::window::WindowCoder;
 use purlin_native::{Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, collect};
 
-use support::{LATE, WINDOW, cancelled, drops_late, windowed_stream};
+use support::{LATE, WINDOW, cancelled, drops_late, schedule, threads, windowed_stream};
 
 /// Keeps a byte for each element of a key and window, and says at the window's end how many there are. Clears nothing.
 #[derive(Debug)]
@@ -79,8 +76,7 @@ async fn state_of_windows_is_gone_behind_them_and_what_comes_then_is_dropped_and
     job.graph.stage_mut(stage).keyed = true;
     let (sink, collected) = collect::<Pair<Int, Int>>(WindowCoder::Interval);
     job.sink("Collect", &[counts], sink);
-    let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"));
-    let (control, mut events) = job.start(Box::new(EagerSchedule::new(EagerOptions::default())), threads);
+    let (control, mut events) = job.start(schedule(), threads());
     // Every element leaves a byte behind, so that without collection there would be as many as elements. How many windows
     // are open at a moment is up to the machine.
     loop {

@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::sync::Arc;
+mod support;
 
 use purlin_backend::profile::{JobProfile, StageProfile};
-use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_model::ids::CoderId;
 use purlin_model::key_group::KeyGroup;
 use purlin_model::window::WindowCoder;
 use purlin_model::windowing_strategy::WindowingStrategy;
 use purlin_native::{Chunk, Codec, Int, NativeError, NativeJob, Pair, Repeated, Text, count_per_key, typed};
+
+use support::{schedule, threads};
 
 const ELEMENTS: u64 = 60_000;
 
@@ -27,8 +28,7 @@ async fn profile(key: fn(u64) -> String) -> JobProfile {
     let strategy = WindowingStrategy::global(CoderId::new("global"));
     let grouped = job.graph.group("Group", &[pairs], &strategy, Pair::<Text, Repeated<Text>>::coder());
     job.stage::<Pair<Text, Int>>("Count", &[grouped], WindowCoder::Global, count_per_key());
-    let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
-    let ended = job.run(Box::new(EagerSchedule::new(EagerOptions::default())), threads).await;
+    let ended = job.run(schedule(), threads()).await;
     assert_eq!(ended.outcome, Outcome::Done);
     ended.control.profile()
 }
@@ -83,8 +83,7 @@ async fn a_bundle_that_failed_is_counted_and_its_elements_are_not() {
     let failing =
         typed::<Text, Int, _>(|_: Chunk<'_, Vec<u8>>, _: &mut Vec<i64>| Err(NativeError::User("no".to_owned())));
     job.stage::<Int>("Fail", &[impulse], WindowCoder::Global, failing);
-    let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
-    let ended = job.run(Box::new(EagerSchedule::new(EagerOptions::default())), threads).await;
+    let ended = job.run(schedule(), threads()).await;
     assert!(matches!(ended.outcome, Outcome::Failed(_)));
     let profile = ended.control.profile();
     let fail = stage(&profile, "Fail");

@@ -1,8 +1,11 @@
-//! A native stream in windows that does not end, with late elements.
+//! What native jobs of tests share: how they run, how they read, and a stream in windows that does not end, with late elements.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::sync::Arc;
+
 use purlin_backend::driver::{JobControl, JobEvent};
+use purlin_direct::{EagerOptions, EagerSchedule};
 use purlin_engine::core::action::Outcome;
 use purlin_engine::core::stage::OutputHandle;
 use purlin_model::element::Header;
@@ -13,6 +16,34 @@ use purlin_native::{
     Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text, typed,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Two data threads, however many cores there are.
+pub(crate) fn threads() -> Arc<rayon::ThreadPool> {
+    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"))
+}
+
+/// The direct runner's schedule.
+pub(crate) fn schedule() -> Box<EagerSchedule> {
+    Box::new(EagerSchedule::new(EagerOptions::default()))
+}
+
+/// What a source emits for these restrictions, each of which may be split.
+pub(crate) fn read<O: Codec>(
+    job: &mut NativeJob,
+    restrictions: Vec<(i64, i64)>,
+    source: impl NativeStage + 'static,
+) -> OutputHandle {
+    let impulse = job.graph.impulse("Impulse");
+    let split = typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
+        out.extend(restrictions.iter().copied());
+        Ok(())
+    });
+    let split = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, split);
+    let read = job.stage::<O>("Read", &[split], WindowCoder::Global, source);
+    let stage = job.graph.producer(read);
+    job.graph.stage_mut(stage).splittable = true;
+    read
+}
 
 /// How many positions, and milliseconds, a window has.
 pub(crate) const WINDOW: i64 = 10;
@@ -50,21 +81,14 @@ impl NativeStage for IntoWindows {
 
 /// A stream of `KV<key, position>`, a position for each millisecond.
 pub(crate) fn windowed_stream(job: &mut NativeJob) -> OutputHandle {
-    let impulse = job.graph.impulse("Impulse");
-    let endless = typed::<Text, Pair<Int, Int>, _>(|_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.push((0, i64::MAX));
-        Ok(())
-    });
-    let endless = job.stage::<Pair<Int, Int>>("Endless", &[impulse], WindowCoder::Global, endless);
-    let read = SyntheticSource {
+    let endless = SyntheticSource {
         positions_max: 100,
         step: Millis(1),
         resume_delay: None,
         element: |position: i64, out: &mut Vec<u8>| Int::encode(&position, out),
     };
-    let read = job.stage::<Int>("Read", &[endless], WindowCoder::Global, read);
+    let read = read::<Int>(job, vec![(0, i64::MAX)], endless);
     let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
     job.graph.stage_mut(stage).unbounded = true;
     job.stage::<Pair<Int, Int>>("IntoWindows", &[read], WindowCoder::Interval, IntoWindows)
 }
