@@ -2,22 +2,10 @@
 
 mod harness;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use harness::{Server, finish, python};
+use harness::pytest::pytest;
 
 fn suite(runner: &str) {
-    let server = Server::start();
-    let mut command = Command::new(python());
-    command
-        .args(["-m", "pytest", "-q", "-rs", "--tb=short", "--timeout=60", "-p", "no:cacheprovider", "."])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bounded_model"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("PURLIN_ENDPOINT", server.endpoint())
-        .env("PURLIN_RUNNER", runner)
-        .stdin(Stdio::null());
-    let finished = finish(command).well();
+    let finished = pytest("bounded_model", ".", runner);
     assert!(!finished.stdout.contains("skipped"), "a test was skipped:\n{}", finished.stdout);
 }
 

@@ -3,28 +3,11 @@
 
 mod harness;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use harness::{Server, finish, python};
+use harness::pytest::pytest;
 
 fn suite(runner: &str) {
-    let server = Server::start();
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    for (folder, what) in [("streaming", "."), ("beam_suite", "streaming.py")] {
-        let mut command = Command::new(python());
-        command
-            .args(["-m", "pytest", "-q", "-rs", "--tb=short", "--timeout=60", "-p", "no:cacheprovider", what])
-            .current_dir(tests.join(folder))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("PURLIN_ENDPOINT", server.endpoint())
-            .env("PURLIN_RUNNER", runner)
-            .stdin(Stdio::null());
-        let finished = finish(command).well();
-        for line in finished.stdout.lines().filter(|line| line.starts_with("SKIPPED")) {
-            eprintln!("{runner}: {line}");
-        }
-    }
+    pytest("streaming", ".", runner);
+    pytest("beam_suite", "streaming.py", runner);
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod counts;
 pub(crate) mod dashboard;
 pub(crate) mod java;
 pub(crate) mod jobs;
+pub(crate) mod pytest;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

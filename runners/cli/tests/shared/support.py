@@ -1,4 +1,4 @@
-"""How a test of the streaming model reaches Purlin, and how it hears of what its DoFns do."""
+"""How a test in Python reaches Purlin, and how it hears of what its DoFns do."""
 
 import os
 import threading
