@@ -183,8 +183,11 @@ impl BundleRun {
             token: token.clone(),
             r#type: Some(cache_token::Type::UserState(cache_token::UserState {})),
         });
+        // Its lanes are its own: nobody else writes to them until it ends.
+        let has_no_state = self.stage.stateful && lock(&self.state).as_ref().is_some_and(|state| state.has_no_cells());
         let request = fnpb::ProcessBundleRequest {
             process_bundle_descriptor_id: self.stage.proto.id.clone(),
+            has_no_state,
             cache_tokens: self.stage.side_tokens(self.sides.as_deref()).chain(state_token).collect(),
             elements,
             ..fnpb::ProcessBundleRequest::default()

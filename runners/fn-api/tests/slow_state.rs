@@ -13,12 +13,12 @@ use purlin_model::element::{Header, encode_window};
 use purlin_model::pane::PaneInfo;
 use purlin_model::time::EventTime;
 use purlin_model::window::BoundedWindow;
-use purlin_proto::fn_execution::v1::OrderedListRange;
-use purlin_proto::fn_execution::v1::process_bundle_request::{CacheToken, cache_token};
+use purlin_proto::fn_execution::v1::process_bundle_request::cache_token;
 use purlin_proto::fn_execution::v1::state_key::{
     BagUserState, IterableSideInput, MultimapEntriesUserState, MultimapKeysSideInput, MultimapKeysUserState,
     MultimapKeysValuesSideInput, MultimapSideInput, MultimapUserState, OrderedListUserState, Runner, Type,
 };
+use purlin_proto::fn_execution::v1::{OrderedListRange, ProcessBundleRequest};
 use support::harness::{DataStream, Harness, StateStream, append, clear, get};
 use support::job::{Job, header, kv};
 use support::plan::{ALLOWED_LATENESS, external, sink};
@@ -71,7 +71,7 @@ impl Scene {
     }
 
     /// Ends the bundle well, lets its state count, and begins the next one.
-    async fn commit(&mut self) -> Vec<CacheToken> {
+    async fn commit(&mut self) -> ProcessBundleRequest {
         self.data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
         self.worker.done(&self.instruction);
         let result = self.job.finished().await;
@@ -80,7 +80,7 @@ impl Scene {
         self.job.start(&[kv("a", "2")]);
         let (instruction, request) = self.worker.process_bundle().await;
         self.instruction = instruction;
-        request.cache_tokens
+        request
     }
 }
 
@@ -193,15 +193,26 @@ async fn side_inputs_are_read_by_page_and_by_key() {
 #[tokio::test]
 async fn what_was_read_of_side_inputs_and_state_may_be_kept_for_the_next_bundle() {
     let mut scene = Scene::set(&[]).await;
-    let tokens = scene.commit().await;
+    let tokens = scene.commit().await.cache_tokens;
     // The same worker has the same lanes again.
-    assert_eq!(tokens, scene.commit().await);
+    assert_eq!(tokens, scene.commit().await.cache_tokens);
     let tokens = tokens.iter().map(|token| match &token.r#type {
         Some(cache_token::Type::SideInput(side)) if !token.token.is_empty() => side.side_input_id.as_str(),
         Some(cache_token::Type::UserState(_)) if !token.token.is_empty() => "state",
         other => panic!("{other:?}"),
     });
     assert_eq!(tokens.collect::<Vec<_>>(), ["list", "map", "state"]);
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
+async fn a_worker_is_told_that_its_keys_have_no_state_as_long_as_they_have_none() {
+    let mut scene = Scene::set(&[]).await;
+    assert!(scene.commit().await.has_no_state);
+    scene.ask(bag("a"), append(b"one")).await.unwrap();
+    assert!(!scene.commit().await.has_no_state);
+    scene.ask(bag("a"), clear()).await.unwrap();
+    assert!(scene.commit().await.has_no_state);
     scene.job.end(&scene.server).await;
 }
 

@@ -211,6 +211,9 @@ pub trait StateView: Send + fmt::Debug {
     /// See [`StateError`].
     fn collect_expired(&mut self, bound: &DueBound) -> Result<bool, StateError>;
 
+    /// Whether nothing is committed in any cell of the bundle's lanes (`has_no_state` of `ProcessBundleRequest`).
+    fn has_no_cells(&self) -> bool;
+
     /// Ends the bundle's writing: keeps the writes for [`StateStore::apply`], and summarises each touched group.
     fn finish(self: Box<Self>) -> (DeltaId, Vec<(KeyGroup, GroupSummary)>);
 }

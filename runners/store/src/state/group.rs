@@ -106,6 +106,11 @@ impl GroupState {
         self.cells.values().filter(|extents| !extents.as_slice().is_empty()).count()
     }
 
+    /// Whether no cell holds anything, in memory or on disk.
+    pub(super) fn has_no_cells(&self) -> bool {
+        self.cells.is_empty() && self.base.is_empty()
+    }
+
     /// About how much memory it takes.
     fn cost(&self) -> u64 {
         self.cells_cost + self.windows_cost + self.timers.cost() + self.base.cost()

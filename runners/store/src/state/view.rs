@@ -254,6 +254,10 @@ impl StateView for SpillingStateView {
         Ok(any_due)
     }
 
+    fn has_no_cells(&self) -> bool {
+        self.groups.values().all(|owned| lock(&owned.committed.state).has_no_cells())
+    }
+
     fn finish(mut self: Box<Self>) -> (DeltaId, Vec<(KeyGroup, GroupSummary)>) {
         self.reserved.resize(self.cost);
         let Self { shared, groups, reserved, .. } = *self;
