@@ -25,6 +25,7 @@ use purlin_native::{
     Chunk, Codec, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, Repeated, SyntheticSource, Text,
     count_per_key, identity, key_by_prefix, typed,
 };
+use purlin_store::{MemoryBroker, SpillFolder, Storage};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -210,6 +211,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let kept = Arc::new(AtomicU64::new(0));
     let number = |text: &String| text.parse::<i64>().unwrap_or_else(|_| panic!("`{text}` is no number"));
+    let mut storage = Storage::unbounded();
     let (elements, passes, make): (i64, i64, Box<dyn Fn() -> NativeJob>) =
         match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["group", _] => {
@@ -220,11 +222,16 @@ fn main() {
                 let (count, elements) = (number(&words[1]), number(&words[2]));
                 (elements, count, Box::new(move || stages(count, elements)))
             }
-            ["keys", _] => {
+            ["keys", _] | ["keys", _, _] => {
                 let (count, kept) = (number(&words[1]), kept.clone());
+                if let Some(mebibytes) = words.get(2) {
+                    let folder = SpillFolder::temporary().expect("there is a folder for temporary files");
+                    let broker = MemoryBroker::for_data(number(mebibytes).unsigned_abs() << 20);
+                    storage = Storage::new(broker, folder);
+                }
                 (count * ELEMENTS_PER_KEY, 1, Box::new(move || keys(count, &kept)))
             }
-            _ => panic!("say `group ELEMENTS`, `stages COUNT ELEMENTS` or `keys KEYS`"),
+            _ => panic!("say `group ELEMENTS`, `stages COUNT ELEMENTS` or `keys KEYS [MEBIBYTES]`"),
         };
     let threads = Arc::new(rayon::ThreadPoolBuilder::new().build().expect("threads start"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
@@ -234,13 +241,14 @@ fn main() {
     let began = std::time::Instant::now();
     for _ in 0..jobs {
         let schedule = Box::new(EagerSchedule::new(EagerOptions::default()));
-        let ended = runtime.block_on(make().run(schedule, threads.clone()));
+        let ended = runtime.block_on(make().storage(&storage).run(schedule, threads.clone()));
         assert_eq!(ended.outcome, Outcome::Done);
         let read = ended.control.profile().stages.iter().map(|stage| stage.elements_out).max();
         assert_eq!(read, Some(elements as u64), "no element may be lost");
     }
     let wall = began.elapsed().as_secs_f64();
     let (after, peak) = used();
+    let spilled = storage.broker().spilled();
     let kept = kept.load(Ordering::Relaxed);
     let per_key = kept.saturating_sub(empty) * ELEMENTS_PER_KEY as u64 / elements.max(1) as u64;
     let ns_per_element = (after - before) * 1e9 / (jobs * elements) as f64;
@@ -248,7 +256,7 @@ fn main() {
     {
         println!(
             "{{\"elements\": {elements}, \"passes\": {passes}, \"jobs\": {jobs}, \"cpu_ns_per_element\": {ns_per_element:.1}, \
-             \"wall_s\": {wall:.3}, \"peak_bytes\": {peak}, \"bytes_per_key\": {per_key}}}"
+             \"wall_s\": {wall:.3}, \"peak_bytes\": {peak}, \"bytes_per_key\": {per_key}, \"spilled_bytes\": {spilled}}}"
         );
     }
 }
