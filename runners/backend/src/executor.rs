@@ -159,6 +159,15 @@ impl Reporter {
     }
 }
 
+/// How the workers of a job that has ended are let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// They have time to finalize bundles and to tear down what they have set up.
+    InPeace,
+    /// Nobody wants what they do any more, and user code in them may never return: they have a moment.
+    InHaste,
+}
+
 /// Runs the bundles of one environment of one job.
 pub trait BundleExecutor: Send + Sync + fmt::Debug {
     /// Makes workers available, and reports `Event::Workers` whenever their number changes, or `Event::Broken` if
@@ -172,7 +181,7 @@ pub trait BundleExecutor: Send + Sync + fmt::Debug {
     fn finalize(&self, bundle: BundleId);
 
     /// Lets all workers go. Called once, when the job has ended; returns at once and cleans up behind.
-    fn shutdown(&self);
+    fn shutdown(&self, parting: Parting);
 
     /// Ends when those workers are gone that cannot clean up behind themselves once the job is known to be over: they
     /// live in a process that waits for nothing else. At once, if there are none.

@@ -32,7 +32,7 @@ pub use dead_letter::{
 };
 pub use dead_letter_options::{DEAD_LETTER_DIR, DEAD_LETTER_MAX, DeadLetterOptions};
 pub use executor::{
-    BatchReader, BundleExecutor, BundleIo, Gone, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
+    BatchReader, BundleExecutor, BundleIo, Gone, GroupStore, Parting, Report, Reporter, RunningBundle, ScriptedInput,
 };
 pub use message::{Importance, JobMessage};
 pub use options::{JobOptions, OptionError, OptionKind, OptionSpec};

@@ -60,6 +60,8 @@ pub struct WorkerLimits {
     pub connect_timeout: Duration,
     /// How long a worker may take for each step of its end: to be told, to leave by itself, to obey a signal.
     pub stop_timeout: Duration,
+    /// The same for a worker whose job was cancelled: user code in it may never return, and others wait for its place.
+    pub cancel_timeout: Duration,
     /// How long a bundle whose worker has answered waits for the rest of its elements and timers, and for the answers to
     /// questions about it, from one message to the next.
     pub rest_timeout: Duration,
@@ -73,6 +75,7 @@ impl Default for WorkerLimits {
         Self {
             connect_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(5),
+            cancel_timeout: Duration::from_millis(250),
             rest_timeout: Duration::from_secs(120),
             losses_max: 3,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use purlin_backend::{BundleExecutor, BundleIo, Reporter, RunningBundle};
+use purlin_backend::{BundleExecutor, BundleIo, Parting, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
@@ -85,8 +85,8 @@ impl BundleExecutor for FnApiExecutor {
         self.pool.finalize(bundle);
     }
 
-    fn shutdown(&self) {
-        self.pool.shutdown();
+    fn shutdown(&self, parting: Parting) {
+        self.pool.shutdown(parting);
     }
 
     fn gone(&self) -> BoxFuture<'static, ()> {
@@ -103,6 +103,6 @@ impl BundleExecutor for FnApiExecutor {
 /// However a job comes to its end, nobody is left behind.
 impl Drop for FnApiExecutor {
     fn drop(&mut self) {
-        self.pool.shutdown();
+        self.pool.shutdown(Parting::InPeace);
     }
 }

@@ -150,9 +150,10 @@ impl FnApi {
         self.hurry.clone()
     }
 
-    /// How long a worker may take for each step of its end.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience::new(self.limits.stop_timeout, self.hurry.clone())
+    /// How long a worker may take for each step of its end: less in haste, which begins when the token is cancelled.
+    pub(crate) fn patience(&self, haste: CancellationToken) -> Patience {
+        let WorkerLimits { stop_timeout, cancel_timeout, .. } = self.limits;
+        Patience { limit: stop_timeout, haste, haste_limit: cancel_timeout, hurry: self.hurry.clone() }
     }
 
     /// The worker that makes a call.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use purlin_backend::{Importance, JobMessage, Reporter};
+use purlin_backend::{Importance, JobMessage, Parting, Reporter};
 use purlin_engine::core::action::BundleId;
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::{EnvIndex, StageId};
@@ -27,6 +27,7 @@ use crate::input::{EMBEDDED_BYTES_MAX, FeedLimits, feed};
 use crate::job::JobContext;
 use crate::lane_owners::LaneOwners;
 use crate::lock::lock;
+use crate::patience::Patience;
 use crate::process_bundle::BundleRun;
 use crate::worker::Worker;
 
@@ -45,6 +46,8 @@ pub(crate) struct Pool {
     members: Mutex<Members>,
     /// Workers lost since the last bundle that finished.
     losses: AtomicU32,
+    /// Cancelled when nobody wants any more what the workers do.
+    haste: CancellationToken,
     /// Cancelled when the job lets its workers go.
     pub(crate) stop: CancellationToken,
     /// Cancelled when the workers that were added are to leave; at the latest with `stop`.
@@ -106,6 +109,7 @@ impl Pool {
             losses: AtomicU32::new(0),
             stop_extra: stop.child_token(),
             stop,
+            haste: CancellationToken::new(),
             own: watch::Sender::new(0),
             busy: Notify::new(),
             launched: OnceLock::new(),
@@ -120,6 +124,11 @@ impl Pool {
     /// Where to wait for the rest of a bundle, and how long.
     pub(crate) fn rest_timeout(&self) -> Option<(Handle, Duration)> {
         Some((self.launched.get()?.runtime.clone(), self.hub.limits.rest_timeout))
+    }
+
+    /// How long a worker may take for each step of its end.
+    pub(crate) fn patience(&self) -> Patience {
+        self.hub.patience(self.haste.clone())
     }
 
     fn reporter(&self) -> Option<&Reporter> {
@@ -278,7 +287,12 @@ impl Pool {
     }
 
     /// Lets all workers go: those who look after them see it.
-    pub(crate) fn shutdown(&self) {
+    pub(crate) fn shutdown(&self, parting: Parting) {
+        match parting {
+            Parting::InPeace => {}
+            // First, so that nobody begins to wait in peace. Those who do already, for workers that were added, see it too.
+            Parting::InHaste => self.haste.cancel(),
+        }
         self.stop.cancel();
         self.abort_waiting();
     }

@@ -89,7 +89,7 @@ async fn live(
     };
     let mut phase = worker.phase();
     tokio::select! {
-        () = stopped.cancelled() => return stop(worker, launched, pool.hub.patience()).await,
+        () = stopped.cancelled() => return stop(worker, launched, pool.patience()).await,
         connected = timeout(limits.connect_timeout, connected(&mut phase)) => {
             if connected.is_err() {
                 let words = launched.last_words().await;
@@ -97,14 +97,14 @@ async fn live(
                     "a worker of {} did not connect to {} within {} seconds{words}",
                     place(), pool.job.endpoint, limits.connect_timeout.as_secs_f32(),
                 );
-                stop(worker, launched, pool.hub.patience()).await;
+                stop(worker, launched, pool.patience()).await;
                 return End::Broken(why);
             }
         }
         how = launched.ended() => {
             let words = launched.last_words().await;
             let why = format!("a worker of {} ended before it connected: {how}{words}", place());
-            stop(worker, launched, pool.hub.patience()).await;
+            stop(worker, launched, pool.patience()).await;
             return End::Broken(why);
         }
     }
@@ -114,16 +114,16 @@ async fn live(
                 // The job goes on, and somebody else must take over what it works on.
                 worker.fail_bundles(&format!("worker `{}` was let go", worker.id));
             }
-            return stop(worker, launched, pool.hub.patience()).await;
+            return stop(worker, launched, pool.patience()).await;
         }
         why = lost(&mut phase) => why,
         _ = launched.ended() => "its process ended".to_owned(),
     };
     worker.lose_now(&why);
-    let words = launched.post_mortem(pool.hub.patience()).await;
+    let words = launched.post_mortem(pool.patience()).await;
     let why = format!("a worker of {} was lost: {why}{words}", place());
     worker.fail_bundles(&why);
-    stop(worker, launched, pool.hub.patience()).await;
+    stop(worker, launched, pool.patience()).await;
     End::Lost(why)
 }
 
@@ -147,8 +147,8 @@ async fn launch(
         launched = &mut launching => return Some(launched),
         () = stopped.cancelled() => {}
     }
-    if let Some(Ok(launched)) = pool.hub.patience().with(launching).await {
-        stop(worker, launched, pool.hub.patience()).await;
+    if let Some(Ok(launched)) = pool.patience().with(launching).await {
+        stop(worker, launched, pool.patience()).await;
     }
     None
 }

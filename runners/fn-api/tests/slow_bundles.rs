@@ -5,6 +5,7 @@
 mod support;
 
 use futures_util::FutureExt;
+use purlin_backend::Parting;
 use purlin_engine::core::event::Failure;
 use purlin_engine::core::lane::Lane;
 use purlin_engine::store::BatchStore;
@@ -52,7 +53,7 @@ impl Scene {
     }
 
     async fn end(mut self) {
-        self.job.executor.shutdown();
+        self.job.executor.shutdown(Parting::InPeace);
         assert_eq!(self.pool.stopped().await, self.worker.id);
         self.worker.told_to_leave().await;
         self.job.end(&self.server).await;
@@ -190,7 +191,7 @@ async fn a_lost_worker_is_replaced_and_its_bundle_comes_back() {
     data.end(&instruction, &[sink(scene.job.plan.main), sink(scene.job.plan.other)]);
     scene.worker.done(&instruction);
     scene.job.finished().await;
-    scene.job.executor.shutdown();
+    scene.job.executor.shutdown(Parting::InPeace);
     assert_eq!(scene.pool.stopped().await, next);
     scene.job.end(&scene.server).await;
 }
@@ -339,7 +340,7 @@ async fn a_committed_bundle_is_finalized_once_and_before_its_worker_leaves() {
     let bundle = purlin_engine::core::action::BundleId(0);
     scene.job.executor.finalize(bundle);
     scene.job.executor.finalize(bundle);
-    scene.job.executor.shutdown();
+    scene.job.executor.shutdown(Parting::InPeace);
     let (question, ask) = scene.worker.instruction().await;
     let fnpb::instruction_request::Request::FinalizeBundle(finalize) = ask else { panic!("{ask:?}") };
     assert_eq!(finalize.instruction_id, instruction);

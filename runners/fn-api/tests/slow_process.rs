@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use purlin_backend::Importance;
+use purlin_backend::{Importance, Parting};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_fn_api::{FnApiConfig, WorkerLimits};
 use rustix::process::{Pid, test_kill_process};
@@ -125,10 +125,25 @@ async fn in_a_hurry_nobody_waits_for_a_worker_that_takes_its_time() {
     let (id, _) = started(&mut job).await;
     let mut worker = Harness::connect(&server.endpoint, &id).await;
     assert_eq!(job.slots().await, 1);
-    job.executor.shutdown();
+    job.executor.shutdown(Parting::InPeace);
     worker.told_to_leave().await;
     server.hub.hurry().cancel();
     job.end(&server).await;
+}
+
+#[tokio::test]
+async fn a_worker_of_a_cancelled_job_gets_no_time_to_be_polite() {
+    let hours = Duration::from_secs(3600);
+    let limits = WorkerLimits { stop_timeout: hours, cancel_timeout: Duration::ZERO, ..WorkerLimits::default() };
+    let server = server(limits).await;
+    // Its user code hangs: it neither leaves when its control stream ends, nor obeys.
+    let boot = script("trap '' TERM; echo $$ $@; while :; do sleep 600; done");
+    let mut job = Job::open(&server, process(boot.command(), &[]));
+    let (id, _) = started(&mut job).await;
+    let _worker = Harness::connect(&server.endpoint, &id).await;
+    assert_eq!(job.slots().await, 1);
+    job.executor.shutdown(Parting::InHaste);
+    soon("the workers to be gone", server.hub.drained()).await;
 }
 
 fn is_zombie(pid: i32) -> bool {
@@ -195,7 +210,7 @@ async fn a_worker_leaves_by_itself_when_its_control_stream_ends() {
     let (id, pid) = started(&mut job).await;
     let mut worker = Harness::connect(&server.endpoint, &id).await;
     assert_eq!(job.slots().await, 1);
-    job.executor.shutdown();
+    job.executor.shutdown(Parting::InPeace);
     worker.told_to_leave().await;
     std::fs::write(folder.join(format!("end.{pid}")), "end\n").unwrap();
     job.end(&server).await;

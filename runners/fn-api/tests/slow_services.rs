@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
-use purlin_backend::{ArtifactHash, Importance};
+use purlin_backend::{ArtifactHash, Importance, Parting};
 use purlin_fn_api::{FnApiConfig, FnApiError, WorkerLimits, staged_artifact};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::beam_fn_logging_client::BeamFnLoggingClient;
@@ -161,7 +161,7 @@ async fn a_descriptor_of_another_job_is_not_found() {
     assert_eq!(second.slots().await, 1);
     assert!(worker.descriptor(&descriptor).await.is_ok());
     assert_eq!(other.descriptor(&descriptor).await.unwrap_err().code(), Code::NotFound);
-    second.executor.shutdown();
+    second.executor.shutdown(Parting::InPeace);
     first.end(&server).await;
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use purlin_backend::metrics::of_drops;
 use purlin_backend::profile::Work;
-use purlin_backend::{Admission, BundleExecutor, BundleIo, Gone, Reporter, RunningBundle};
+use purlin_backend::{Admission, BundleExecutor, BundleIo, Gone, Parting, Reporter, RunningBundle};
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
@@ -72,7 +72,7 @@ impl BundleExecutor for NativeExecutor {
 
     fn finalize(&self, _bundle: BundleId) {}
 
-    fn shutdown(&self) {}
+    fn shutdown(&self, _parting: Parting) {}
 
     fn gone(&self) -> Gone {
         Box::pin(std::future::ready(()))

@@ -22,7 +22,7 @@ use super::endless_sides;
 use super::kernels::Kernels;
 use crate::dead_letter::DeadLetterFile;
 use crate::executor::{
-    BatchReader, BundleExecutor, BundleIo, GroupStore, Report, Reporter, RunningBundle, ScriptedInput,
+    BatchReader, BundleExecutor, BundleIo, GroupStore, Parting, Report, Reporter, RunningBundle, ScriptedInput,
 };
 use crate::message::{Importance, JobMessage};
 use crate::metrics::{self, MetricMergeError};
@@ -74,7 +74,7 @@ pub fn start(runtime: JobRuntime) -> (JobControl, mpsc::UnboundedReceiver<JobEve
         // The engine's own assertions stand in release builds: a broken one must end the job, workers and all, with a
         // text, and leave other jobs alone.
         if let Err(panicked) = driver.await {
-            executors.iter().for_each(|executor| executor.shutdown());
+            executors.iter().for_each(|executor| executor.shutdown(Parting::InPeace));
             let why = format!("this job's driver broke, which is a bug in Purlin; please report it: {panicked}");
             // Nobody listens if the job server has gone; then there is nobody to tell.
             let _ = events.send(JobEvent::Ended(Outcome::Failed(why)));
@@ -215,8 +215,9 @@ impl Driver {
         };
         self.show_progress();
         self.profile(Profiler::ended);
+        let parting = if outcome == Outcome::Cancelled { Parting::InHaste } else { Parting::InPeace };
         for executor in &self.executors {
-            executor.shutdown();
+            executor.shutdown(parting);
         }
         if matches!(outcome, Outcome::Done | Outcome::Drained(_)) {
             // A program often ends as soon as it hears of the job's end, and its DoFns would not be torn down. One that

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use purlin_backend::profile::BundleMeter;
 use purlin_backend::{
     ArtifactError, ArtifactHash, ArtifactStore, ArtifactWriter, BatchReader, BundleExecutor, BundleIo, GroupStore,
-    JobMessage, Pins, Report, Reporter, RunningBundle,
+    JobMessage, Parting, Pins, Report, Reporter, RunningBundle,
 };
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::bundle::BundleResult;
@@ -229,7 +229,7 @@ impl Job {
 
     /// Lets the workers go, and waits until they are gone.
     pub(crate) async fn end(&self, server: &Server) {
-        self.executor.shutdown();
+        self.executor.shutdown(Parting::InPeace);
         soon("the workers to be gone", server.hub.drained()).await;
     }
 }
