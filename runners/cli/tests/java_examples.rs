@@ -5,13 +5,13 @@ mod harness;
 
 use harness::counts::{self, texts};
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{finish, java, purlin};
+use harness::{finish, java};
 
 #[test]
 fn the_words_are_counted() {
     let (input, output) = (texts(), tempfile::tempdir().expect("a temporary folder"));
-    let mut command = purlin();
-    command.args(["run", "--", "java", "-cp", java::examples(), "example.WordCount"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = java::run(&[], java::examples(), folder.path(), &["example.WordCount"]);
     command.arg(format!("--input={}", input.path().join("*.txt").display()));
     command.arg(format!("--output={}", output.path().join("counts").display()));
     finish(command).well();
@@ -21,8 +21,8 @@ fn the_words_are_counted() {
 #[test]
 fn the_dashboard() {
     for runner in ["direct", "continuous"] {
-        let mut command = purlin();
-        command.args(["run", "--runner", runner, "--", "java", "-cp", java::examples(), "example.Dashboard"]);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let command = java::run(&["--runner", runner], java::examples(), folder.path(), &["example.Dashboard"]);
         prints_what_the_guide_says(command, Column::Java);
     }
 }

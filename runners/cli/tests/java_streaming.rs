@@ -3,7 +3,9 @@
 
 mod harness;
 
-use harness::{finish, java, purlin};
+use std::path::Path;
+
+use harness::{finish, java};
 
 /// What the pipelines print on every runner, sorted.
 const LINES: [&str; 18] = [
@@ -28,10 +30,8 @@ const LINES: [&str; 18] = [
     "timers: event 8000 [1, 2]",
 ];
 
-fn prints(class_path: &str, runner: &str) {
-    let mut command = purlin();
-    command.args(["run", "--runner", runner, "--", "java", "-cp", class_path, "Streams"]);
-    let finished = finish(command).well();
+fn prints(class_path: &str, folder: &Path, runner: &str) {
+    let finished = finish(java::run(&["--runner", runner], class_path, folder, &["Streams"])).well();
     // One in the windows that expire, one in the order of time.
     assert_eq!(finished.stderr.matches("purlin:droppedDueToLateness = 1").count(), 2, "{}", finished.stderr);
     let kinds = ["expiration: ", "finalization: ", "refreshed: ", "sorted: ", "stable: ", "timers: "];
@@ -43,12 +43,13 @@ fn prints(class_path: &str, runner: &str) {
 
 #[test]
 fn on_each_runner() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let class_path = &java::compiled("Streams.java", folder.path());
+    // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
+    let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
+    let (class_path, folder) = (&java::compiled("Streams.java", classes.path()), folder.path());
     // Java's client mostly waits.
     std::thread::scope(|scope| {
         for runner in ["direct", "micro-batch", "continuous"] {
-            scope.spawn(move || prints(class_path, runner));
+            scope.spawn(move || prints(class_path, folder, runner));
         }
     });
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use super::{finish, root};
+use super::{finish, purlin, root};
 
 /// What `java` is told to find the examples and the SDK.
 static EXAMPLES: LazyLock<String> = LazyLock::new(|| {
@@ -18,6 +18,15 @@ static EXAMPLES: LazyLock<String> = LazyLock::new(|| {
 /// The class path of the examples.
 pub(crate) fn examples() -> &'static str {
     &EXAMPLES
+}
+
+/// `purlin run` with these words of its own, of a program in this class path. Java's client leaves an archive of its classes in
+/// the temporary folder for each pipeline, which goes with this one.
+pub(crate) fn run(words: &[&str], class_path: &str, folder: &Path, program: &[&str]) -> Command {
+    let mut command = purlin();
+    command.arg("run").args(words).args(["--", "java"]).arg(format!("-Djava.io.tmpdir={}", folder.display()));
+    command.args(["-cp", class_path]).args(program);
+    command
 }
 
 /// Compiles one of the programs in `tests/java` into a folder; the class path of it.
