@@ -1,0 +1,37 @@
+//! Dead letters, with Beam's Go SDK, which takes the option as an experiment: the element that fails is written to a file, and the rest
+//! comes out.
+
+mod harness;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::{finish, purlin, root};
+
+#[test]
+fn what_fails_is_put_aside_on_each_runner() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("failing");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program);
+    build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/failing.go"));
+    // The module that pins the SDK.
+    build.current_dir(root().join("benchmarks/go")).stdin(Stdio::null());
+    finish(build).well();
+    for runner in ["direct", "micro-batch", "continuous"] {
+        let dead = folder.path().join(runner);
+        let mut command = purlin();
+        command.args(["run", "--runner", runner, "--"]).arg(&program);
+        command.arg(format!("--experiments=dead_letter_dir={}", dead.display()));
+        finish(command).well().says(&["the sum is 17"]);
+        let mut list = purlin();
+        list.args(["dead-letters", "list", "--json"]).arg(&dead);
+        let listed = finish(list).well();
+        let letters: Vec<serde_json::Value> = serde_json::from_str(&listed.stdout).expect("a list in JSON");
+        let [letter] = &letters[..] else { panic!("on {runner}: {letters:?}") };
+        let told = letter.to_string();
+        for part in ["lengthOf", "warped", "warped timber cannot be measured", "global"] {
+            assert!(told.contains(part), "on {runner} it does not tell {part}: {told}");
+        }
+    }
+}
