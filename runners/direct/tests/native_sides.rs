@@ -56,10 +56,10 @@ async fn windows_of_a_side_input_go_when_nobody_can_read_them_any_more() {
     // stages are apart at a moment is up to the machine.
     loop {
         let progress = control.progress();
-        if let Some(count) = progress.iter().find(|stage| &*stage.name == "Count") {
+        if let Some(collect) = progress.iter().find(|stage| &*stage.name == "Collect") {
             let used = storage.broker().used();
-            assert!(count.elements_done < 10_000_000, "{used} bytes are left");
-            if count.elements_done > 200_000 && used < 500_000 {
+            assert!(collect.elements_done < 10_000_000, "{used} bytes are left");
+            if collect.elements_done > 200_000 && used < 500_000 {
                 break;
             }
         }
