@@ -8,7 +8,7 @@ use purlin_model::windowing_strategy::{MergeStatus, TimestampCombiner, Windowing
 
 use crate::program::{Does, Element, Program, in_order, sourced};
 
-/// What each node was given and has dropped, one element per window.
+/// What each node was given and has dropped: of who sorts whole elements, else one element per window.
 pub(crate) type Dropped = BTreeMap<usize, Vec<Element>>;
 
 /// What each node that nobody reads emits: one element per window, sorted, but for what nodes have dropped.
@@ -19,7 +19,14 @@ pub(crate) fn evaluate(program: &Program, dropped: &Dropped) -> Result<BTreeMap<
     let mut all: Vec<Vec<Element>> = Vec::new();
     for (position, node) in program.nodes.iter().enumerate() {
         let taken = match (dropped.get(&position), node.inputs().first()) {
-            (Some(dropped), Some(input)) => Some(without(&all[*input], dropped, position)?),
+            (Some(dropped), Some(input)) => {
+                // Who sorts drops whole elements, in all of their windows; everybody else one window of them.
+                let given = match node.does {
+                    Does::InOrder { .. } | Does::Ordered { .. } => all[*input].clone(),
+                    _ => all[*input].iter().flat_map(Element::explode).collect(),
+                };
+                Some(without(given, dropped, position)?)
+            }
             (Some(_), None) | (None, _) => None,
         };
         // Only what has one main input drops anything.
@@ -48,7 +55,7 @@ pub(crate) fn evaluate(program: &Program, dropped: &Dropped) -> Result<BTreeMap<
                     Element { timestamp: window.max_timestamp(), windows: vec![window], key, values, late: false }
                 })
                 .collect(),
-            Does::KeyBy { input, .. } | Does::Odd { input } | Does::Window { input } => {
+            Does::KeyBy { input, .. } | Does::Odd { input } | Does::Window { input } | Does::Ordered { input } => {
                 of(input).flat_map(|element| node.apply(element, 0)).collect()
             }
         };
@@ -57,9 +64,8 @@ pub(crate) fn evaluate(program: &Program, dropped: &Dropped) -> Result<BTreeMap<
     Ok(program.sinks().into_iter().map(|sink| (sink, comparable(program, sink, &all[sink]))).collect())
 }
 
-/// These elements but for those, all one per window.
-fn without(elements: &[Element], dropped: &[Element], node: usize) -> Result<Vec<Element>, String> {
-    let mut left: Vec<Element> = elements.iter().flat_map(Element::explode).collect();
+/// These elements but for those.
+fn without(mut left: Vec<Element>, dropped: &[Element], node: usize) -> Result<Vec<Element>, String> {
     for element in dropped {
         let position = left.iter().position(|other| other == element);
         let position =

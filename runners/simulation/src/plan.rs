@@ -20,8 +20,12 @@ pub(crate) enum Role {
     Numbers { node: usize },
     /// Works element by element, perhaps with a side input.
     Elements { node: usize, side: Option<(SideId, usize)> },
+    /// The runner's own: sorts what a node reads, of a stream as it comes.
+    Sort { node: usize },
     /// Keeps state by key and window.
     Keyed { node: usize },
+    /// Keeps how far each key is.
+    Ordered { node: usize },
     /// Takes what comes out.
     Collect { node: usize },
 }
@@ -85,14 +89,22 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
                 set(graph.producer(group), Role::Kernel { node: Some(node) });
                 vec![group]
             }
-            Does::Total { input } | Does::InOrder { input } => {
-                let sorted = matches!(spec.does, Does::InOrder { .. });
-                let sort = |graph: &mut JobGraphBuilder| vec![graph.sort_by_time(&name("sort"), &places[*input])];
-                let from = if sorted { sort(&mut graph) } else { places[*input].clone() };
+            Does::Total { input } | Does::InOrder { input } | Does::Ordered { input } => {
+                let from = if matches!(spec.does, Does::Total { .. }) {
+                    places[*input].clone()
+                } else {
+                    let sorted = graph.sort_by_time(&name("sort"), &places[*input]);
+                    if program.stream {
+                        graph.sort_as_it_comes(sorted, program.nodes[*input].strategy.allowed_lateness);
+                    }
+                    set(graph.producer(sorted), Role::Sort { node });
+                    vec![sorted]
+                };
                 let output = graph.worker(&name("keyed"), env, &from, coder, windows);
                 let stage = graph.producer(output);
                 graph.stage_mut(stage).keyed = true;
-                set(stage, Role::Keyed { node });
+                let ordered = matches!(spec.does, Does::Ordered { .. });
+                set(stage, if ordered { Role::Ordered { node } } else { Role::Keyed { node } });
                 vec![output]
             }
             Does::Side { input, side, refreshed } => {

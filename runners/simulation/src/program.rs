@@ -52,6 +52,8 @@ pub(crate) enum Does {
     Total { input: usize },
     /// Emits, for each key, a number that depends on the order of its instants.
     InOrder { input: usize },
+    /// Passes on what comes in the order of time, by key over all windows, and anything else is a mistake.
+    Ordered { input: usize },
 }
 
 /// An element.
@@ -112,6 +114,7 @@ impl Node {
             | Does::Group { .. }
             | Does::Total { .. }
             | Does::InOrder { .. } => vec![],
+            Does::Ordered { .. } => vec![element.clone()],
         }
     }
 
@@ -135,7 +138,8 @@ impl Node {
             | Does::Window { input }
             | Does::Group { input }
             | Does::Total { input }
-            | Does::InOrder { input } => vec![*input],
+            | Does::InOrder { input }
+            | Does::Ordered { input } => vec![*input],
         }
     }
 }
@@ -201,10 +205,10 @@ fn random_node(random: &mut Random, nodes: &[Node], input: usize, stream: bool) 
     // What is in the global window after a grouping stands at its very end, where no other window reaches.
     let within = nodes_before_groups(nodes, input);
     // Side inputs and windows are where streams differ.
-    match random.below(if stream { 13 } else { 9 }) {
+    match random.below(if stream { 15 } else { 10 }) {
         0 => same(Does::KeyBy { input, keys: 1 + random.below(7) as i64 }),
         1 => same(Does::Odd { input }),
-        2 | 3 | 9 | 10 if within => {
+        2 | 3 | 10 | 11 if within => {
             let late = nodes_have_late(nodes, input);
             Node { does: Does::Window { input }, strategy: windowing(random, stream, late), grouped: of.grouped }
         }
@@ -217,7 +221,8 @@ fn random_node(random: &mut Random, nodes: &[Node], input: usize, stream: bool) 
         }
         5 if !merging && !of.grouped => same(Does::Total { input }),
         6 if !merging && !of.grouped && !stream => same(Does::InOrder { input }),
-        7 | 11 | 12 => {
+        8 | 9 if !of.grouped => same(Does::Ordered { input }),
+        7 | 12 | 13 => {
             let fits = |side: usize| {
                 let node = &nodes[side];
                 // What a reader sees of late elements would be chance.

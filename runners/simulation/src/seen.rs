@@ -11,6 +11,8 @@ pub(crate) struct Seen {
     pub(crate) late_for_groupings: u64,
     /// Elements that came too late for state.
     pub(crate) late_for_state: u64,
+    /// Elements that came too late for the order of time.
+    pub(crate) late_for_order: u64,
     /// Elements that came too late for a side input.
     pub(crate) late_for_sides: u64,
     /// Elements that came late, and were not dropped.
@@ -24,12 +26,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn counts(&self) -> [(&'static str, u64); 9] {
+    fn counts(&self) -> [(&'static str, u64); 10] {
         let Self {
             lost,
             split,
             late_for_groupings,
             late_for_state,
+            late_for_order,
             late_for_sides,
             late_in_time,
             forgotten,
@@ -41,6 +44,7 @@ impl Seen {
             ("split", split),
             ("late for groupings", late_for_groupings),
             ("late for state", late_for_state),
+            ("late for order", late_for_order),
             ("late for sides", late_for_sides),
             ("late in time", late_in_time),
             ("forgotten", forgotten),
@@ -59,6 +63,7 @@ impl Seen {
         self.split += other.split;
         self.late_for_groupings += other.late_for_groupings;
         self.late_for_state += other.late_for_state;
+        self.late_for_order += other.late_for_order;
         self.late_for_sides += other.late_for_sides;
         self.late_in_time += other.late_in_time;
         self.forgotten += other.forgotten;

@@ -169,6 +169,21 @@ pub(crate) fn keyed(
     dropped
 }
 
+/// Passes elements on that come in the order of time, by key. How far each key is, over all windows, is its state.
+pub(crate) fn ordered(node: usize, elements: &[Element], state: &mut dyn StateView, out: &mut Out<'_>) {
+    for element in elements {
+        let cell = cell(node, element.key, &BoundedWindow::Global);
+        let (at, before) = (element.timestamp.millis(), read_all(state, &cell));
+        let in_order = before.iter().all(|before| *before <= at);
+        assert!(in_order, "node {node} is given {element:?} behind what stands at {before:?}");
+        let mut kept = Vec::new();
+        write_varint(at, &mut kept);
+        state.clear(&cell).expect("the key is in the bundle");
+        state.append(&cell, kept.into()).expect("the key is in the bundle");
+        out.emit(element);
+    }
+}
+
 fn cell(node: usize, key: i64, window: &BoundedWindow) -> Cell {
     let (mut key_bytes, mut window_bytes) = (Vec::new(), Vec::new());
     write_varint(key, &mut key_bytes);

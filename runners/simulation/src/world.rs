@@ -175,7 +175,7 @@ impl<'a> World<'a> {
     }
 
     fn is_kernel(&self, bundle: BundleId) -> bool {
-        matches!(self.roles[self.running[&bundle].stage.index()], Role::Kernel { .. })
+        matches!(self.roles[self.running[&bundle].stage.index()], Role::Kernel { .. } | Role::Sort { .. })
     }
 
     /// Gives part of a bundle's input back, within an element if it is a range of numbers.
@@ -261,7 +261,7 @@ impl<'a> World<'a> {
         let grouped = |node: usize| self.program.nodes[node].grouped;
         let mut out = Out { writer: &mut writer, outputs: &outputs, grouped: false };
         match role {
-            Role::Kernel { node } => {
+            Role::Kernel { .. } | Role::Sort { .. } => {
                 let mut view = graph.stage(stage).kind.keeps_state().then(|| self.state.view(&draft));
                 let kept = view.as_mut().map(|view| KernelState { view: &mut **view, now: draft.now });
                 let input = BatchInput::new(draft.input.clone(), self.batches.clone());
@@ -282,17 +282,34 @@ impl<'a> World<'a> {
                 let done = run_kernel(&graph, stage, io).expect("the simulation's elements are well");
                 assert_eq!(done, KernelDone::Whole, "no window here needs an SDK to merge it");
                 let counted = io.dropped;
-                let has_panes = graph.has_panes(graph.stage(stage)) && node.is_none();
+                let has_panes = graph.has_panes(graph.stage(stage)) && matches!(role, Role::Kernel { node: None });
                 self.seen.refreshed += u64::from(has_panes && !draft.input.is_empty());
                 if let Some(view) = view {
                     let (delta, summaries) = view.finish();
                     result.delta = Some(delta);
                     result.summaries = summaries;
                 }
-                if let Some(node) = node.filter(|_| self.program.stream) {
+                let late = match role {
+                    Role::Kernel { node: Some(node) } | Role::Sort { node } if self.program.stream => Some(node),
+                    _ => None,
+                };
+                if let Some(node) = late {
                     let input = &self.program.nodes[self.program.nodes[node].inputs()[0]];
-                    let elements = read(input).iter().flat_map(Element::explode).collect::<Vec<_>>();
-                    let gone = |element: &Element| input.drops(&element.windows[0], draft.watermark);
+                    let elements = read(input).into_iter();
+                    let sorts = matches!(role, Role::Sort { .. });
+                    // Who sorts drops elements, and who groups one of their windows.
+                    let elements: Vec<_> = if sorts {
+                        elements.collect()
+                    } else {
+                        elements.flat_map(|element| element.explode().collect::<Vec<_>>()).collect()
+                    };
+                    let gone = |element: &Element| {
+                        if sorts {
+                            draft.watermark > element.timestamp + input.strategy.allowed_lateness
+                        } else {
+                            input.drops(&element.windows[0], draft.watermark)
+                        }
+                    };
                     let (late, taken): (Vec<_>, Vec<_>) = elements.into_iter().partition(gone);
                     self.seen.late_in_time += taken.iter().filter(|element| element.late).count() as u64;
                     dropped = Some((node, late));
@@ -346,6 +363,14 @@ impl<'a> World<'a> {
                 let due = DueBound { watermark: draft.watermark, now: draft.now, count_max: 5 };
                 let late = worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
                 dropped = Some((node, late));
+                let (delta, summaries) = view.finish();
+                result.delta = Some(delta);
+                result.summaries = summaries;
+            }
+            Role::Ordered { node } => {
+                let elements = read(&self.program.nodes[self.program.nodes[node].inputs()[0]]);
+                let mut view = self.state.view(&draft);
+                worker::ordered(node, &elements, &mut *view, &mut out);
                 let (delta, summaries) = view.finish();
                 result.delta = Some(delta);
                 result.summaries = summaries;
@@ -417,6 +442,7 @@ impl<'a> World<'a> {
         match self.program.nodes[node].does {
             Does::Group { .. } => self.seen.late_for_groupings += late,
             Does::Total { .. } => self.seen.late_for_state += late,
+            Does::InOrder { .. } | Does::Ordered { .. } => self.seen.late_for_order += late,
             _ => self.seen.late_for_sides += late,
         }
         if late > 0 {
