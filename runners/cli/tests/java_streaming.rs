@@ -46,10 +46,7 @@ fn on_each_runner() {
     // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
     let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
     let (class_path, folder) = (&java::compiled("Streams.java", classes.path()), folder.path());
-    // Java's client mostly waits.
-    std::thread::scope(|scope| {
-        for runner in ["direct", "micro-batch", "continuous"] {
-            scope.spawn(move || prints(class_path, folder, runner));
-        }
-    });
+    for runner in ["direct", "micro-batch", "continuous"] {
+        prints(class_path, folder, runner);
+    }
 }
