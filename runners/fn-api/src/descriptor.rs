@@ -30,6 +30,9 @@ use thiserror::Error;
 
 use crate::timers::StageTimers;
 
+/// How the capability begins by which an SDK tells its version.
+const SDK_BASE: &str = "beam:version:sdk_base:";
+
 /// Why a stage cannot be told to workers: a bug of the planner.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum DescriptorError {
@@ -160,6 +163,12 @@ impl StageDescriptor {
     /// How the values of a map in a transform's state are encoded, if it has such a map.
     pub(crate) fn map_values(&self, transform: &str, state: &str) -> Option<&Coder> {
         Some(&**self.map_values.get(transform)?.get(state)?)
+    }
+
+    /// Whether a worker may be Java's: its environments name the SDK's image.
+    pub(crate) fn is_java(&self) -> bool {
+        let mut all = self.proto.environments.values().flat_map(|environment| &environment.capabilities);
+        all.any(|urn| urn.strip_prefix(SDK_BASE).is_some_and(|image| image.contains("java")))
     }
 
     /// Transform and family of everything that may set timers; each takes a terminator and gives one back.

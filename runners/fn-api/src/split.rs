@@ -118,6 +118,11 @@ impl BundleRun {
     /// Asks the worker to give back what remains but this share. It may refuse by silence, or by an error.
     pub(crate) fn ask_split(self: &Arc<Self>, fraction: f64) {
         let Some(worker) = self.worker() else { return };
+        // Elements of bundles that Java's harness had shared in this way were lost, one in some hundred under load; why is not
+        // known yet. What gives everything back, as check-points do, is asked.
+        if fraction > 0.0 && self.stage.is_java() {
+            return;
+        }
         let Some(estimated) = self.while_open(|open| {
             open.splits_awaited += 1;
             open.input.end()
