@@ -28,10 +28,8 @@ use purlin_proto::urns::fn_api_transforms::runner;
 use purlin_proto::urns::standard_ptransforms::primitives;
 use thiserror::Error;
 
+use crate::environment::SDK_BASE;
 use crate::timers::StageTimers;
-
-/// How the capability begins by which an SDK tells its version.
-const SDK_BASE: &str = "beam:version:sdk_base:";
 
 /// Why a stage cannot be told to workers: a bug of the planner.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

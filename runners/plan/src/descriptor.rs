@@ -29,21 +29,12 @@ fn has_timers(transform: &pb::PTransform) -> bool {
 
 /// Whether a transform may ask for state: side inputs, its own, or what nobody here knows.
 fn may_ask_for_state(transform: &pb::PTransform) -> bool {
-    let Some(spec) = &transform.spec else { return false };
-    match spec.urn.as_str() {
-        urn if is_of_par_do(urn) => {
+    match transform.spec.as_ref().filter(|spec| is_of_par_do(&spec.urn)) {
+        Some(spec) => {
             let payload = pb::ParDoPayload::decode(&spec.payload[..]);
             payload.map_or(true, |it| !it.side_inputs.is_empty() || !it.state_specs.is_empty())
         }
-        primitives::FLATTEN
-        | runner::DATA_SOURCE
-        | runner::DATA_SINK
-        | combine_components::COMBINE_PER_KEY_PRECOMBINE
-        | combine_components::COMBINE_PER_KEY_MERGE_ACCUMULATORS
-        | combine_components::COMBINE_PER_KEY_EXTRACT_OUTPUTS
-        | combine_components::COMBINE_PER_KEY_CONVERT_TO_ACCUMULATORS
-        | combine_components::COMBINE_GROUPED_VALUES => false,
-        _ => true,
+        None => coders_of(transform).is_none(),
     }
 }
 
@@ -126,8 +117,8 @@ impl StageGraph {
         descriptor.coders = extra;
         self.add_coders(&mut descriptor);
         descriptor.environments = all.environments.clone();
-        // Nor does it open a state stream without an address for it. Each stream costs Python's harness a thread that wakes
-        // ten times a second, and takes the interpreter from user code to look whether something came.
+        // Without an address for state a worker opens no stream for it. Each stream costs Python's harness a thread that wakes ten
+        // times a second, and takes the interpreter from user code to look whether something came.
         let by_reference = |coder: &pb::Coder| {
             coder.spec.as_ref().is_some_and(|spec| spec.urn == standard_coders::STATE_BACKED_ITERABLE)
         };
