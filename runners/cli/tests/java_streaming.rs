@@ -1,5 +1,5 @@
 //! Streams in Java (`tests/java/Streams.java`) on each of our runners: expiry of windows, state and timers, input in the
-//! order of time, stable input, bundle finalization, refreshed side inputs.
+//! order of time, stable input, bundle finalization, refreshed side inputs, bundles that are shared while they run.
 
 mod harness;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use harness::{finish, java};
 
 /// What the pipelines print on every runner, sorted.
-const LINES: [&str; 18] = [
+const LINES: [&str; 20] = [
     "expiration: a 19999 7",
     // 1 and, late, 2. What came too late is not there, nor is there a second call for it.
     "expiration: a 9999 3",
@@ -20,6 +20,8 @@ const LINES: [&str; 18] = [
     "refreshed: 1 at rate 10",
     "refreshed: 2 at rate 10",
     "refreshed: 3 at rate 20",
+    "sharing: 1 in time",
+    "sharing: 2 in time",
     "sorted: 1",
     "sorted: 1 2",
     "sorted: 1 2 3",
@@ -34,7 +36,7 @@ fn prints(class_path: &str, folder: &Path, runner: &str) {
     let finished = finish(java::run(&["--runner", runner], class_path, folder, &["Streams"])).well();
     // One in the windows that expire, one in the order of time.
     assert_eq!(finished.stderr.matches("purlin:droppedDueToLateness = 1").count(), 2, "{}", finished.stderr);
-    let kinds = ["expiration: ", "finalization: ", "refreshed: ", "sorted: ", "stable: ", "timers: "];
+    let kinds = ["expiration: ", "finalization: ", "refreshed: ", "sharing: ", "sorted: ", "stable: ", "timers: "];
     let of_ours = |line: &&str| kinds.iter().any(|kind| line.starts_with(kind));
     let mut lines: Vec<_> = finished.stdout.lines().filter(of_ours).collect();
     lines.sort_unstable();
@@ -46,7 +48,10 @@ fn on_each_runner() {
     // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
     let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
     let (class_path, folder) = (&java::compiled("Streams.java", classes.path()), folder.path());
-    for runner in ["direct", "micro-batch", "continuous"] {
-        prints(class_path, folder, runner);
-    }
+    // Java's client mostly waits.
+    std::thread::scope(|scope| {
+        for runner in ["direct", "micro-batch", "continuous"] {
+            scope.spawn(move || prints(class_path, folder, runner));
+        }
+    });
 }

@@ -28,7 +28,6 @@ use purlin_proto::urns::fn_api_transforms::runner;
 use purlin_proto::urns::standard_ptransforms::primitives;
 use thiserror::Error;
 
-use crate::environment::SDK_BASE;
 use crate::timers::StageTimers;
 
 /// Why a stage cannot be told to workers: a bug of the planner.
@@ -161,12 +160,6 @@ impl StageDescriptor {
     /// How the values of a map in a transform's state are encoded, if it has such a map.
     pub(crate) fn map_values(&self, transform: &str, state: &str) -> Option<&Coder> {
         Some(&**self.map_values.get(transform)?.get(state)?)
-    }
-
-    /// Whether a worker may be Java's: its environments name the SDK's image.
-    pub(crate) fn is_java(&self) -> bool {
-        let mut all = self.proto.environments.values().flat_map(|environment| &environment.capabilities);
-        all.any(|urn| urn.strip_prefix(SDK_BASE).is_some_and(|image| image.contains("java")))
     }
 
     /// Transform and family of everything that may set timers; each takes a terminator and gives one back.

@@ -184,17 +184,13 @@ impl Pool {
             let next = {
                 let mut members = lock(&self.members);
                 members.waiting.retain(|run| run.is_live());
-                let Some(run) = members.waiting.front().cloned() else { return };
-                let free = members.workers.iter().map(|worker| (worker.load(), worker));
-                let free = free.filter(|(load, worker)| {
-                    *load < self.slots_each && !(worker.is_extra && self.stop_extra.is_cancelled())
-                });
-                // Who had most of its lanes, then the least loaded; among equals the one that was there first: whose caches are warm.
-                let free = free.min_by_key(|(load, worker)| {
-                    (Reverse(members.owners.had(run.stage.stage, &run.lanes, &worker.id)), *load)
-                });
-                let Some(worker) = free.map(|(_, worker)| worker.clone()) else { return };
-                members.waiting.pop_front();
+                let mut waiting = members.waiting.iter().enumerate();
+                let Some((place, worker)) =
+                    waiting.find_map(|(place, run)| Some((place, self.free_for(run, &members)?)))
+                else {
+                    return;
+                };
+                let Some(run) = members.waiting.remove(place) else { return };
                 if run.stage.stateful {
                     let token = members.owners.give(run.stage.stage, &run.lanes, &worker.id);
                     run.may_remember(&worker.id, token);
@@ -216,6 +212,20 @@ impl Pool {
                 (Err((run, why)), _) => run.fail(why),
             }
         }
+    }
+
+    /// Who had most of the bundle's lanes, then the least loaded; among equals the one that was there first: whose caches are warm.
+    fn free_for(&self, run: &BundleRun, members: &Members) -> Option<Arc<Worker>> {
+        let stage = run.stage.stage;
+        let free = members.workers.iter().map(|worker| (worker.load(), worker));
+        let free = free.filter(|(load, worker)| {
+            // SDKs use what has run one bundle for the next one of its stage, and find it by the name of the bundle when they
+            // are asked to split. In between it may have gone from the one to the other, and the wrong one would be split.
+            *load < self.slots_each && !(worker.is_extra && self.stop_extra.is_cancelled()) && !worker.owes_split(stage)
+        });
+        let best =
+            free.min_by_key(|(load, worker)| (Reverse(members.owners.had(stage, &run.lanes, &worker.id)), *load));
+        best.map(|(_, worker)| worker.clone())
     }
 
     /// Ends when a worker has something to do.

@@ -28,6 +28,12 @@ pub(crate) enum SplitFault {
     /// Parts of an element without saying which.
     #[error("it gives back parts of an element, and does not say of which")]
     Nowhere,
+    /// It is about something that the bundle does not read.
+    #[error("it is about `{0}`, which is not where the bundle reads its input")]
+    Elsewhere(String),
+    /// The only source is cut more than once.
+    #[error("it tells {0} times where the input is cut, and there is one input")]
+    Twice(usize),
     /// An element is cut and a part of it is missing.
     #[error("it cuts element {element} and keeps {primaries} and gives back {residuals} parts of it")]
     Parts { element: i64, primaries: usize, residuals: usize },
@@ -118,11 +124,6 @@ impl BundleRun {
     /// Asks the worker to give back what remains but this share. It may refuse by silence, or by an error.
     pub(crate) fn ask_split(self: &Arc<Self>, fraction: f64) {
         let Some(worker) = self.worker() else { return };
-        // Elements of bundles that Java's harness had shared in this way were lost, one in some hundred under load; why is not
-        // known yet. What gives everything back, as check-points do, is asked.
-        if fraction > 0.0 && self.stage.is_java() {
-            return;
-        }
         let Some(estimated) = self.while_open(|open| {
             open.splits_awaited += 1;
             open.input.end()
@@ -164,10 +165,15 @@ impl BundleRun {
             let text = format!("a worker split a bundle of `{}` in a way that cannot be: {fault}", self.stage.name);
             Failure::Garbage(text)
         };
-        let channel = response.channel_splits.iter().find(|split| split.transform_id == self.stage.source);
-        let Some(channel) = channel else {
-            let empty = response.primary_roots.is_empty() && response.residual_roots.is_empty();
-            return if empty { Ok(()) } else { Err(garbage(SplitFault::Nowhere)) };
+        let channel = match &response.channel_splits[..] {
+            [] => {
+                let empty = response.primary_roots.is_empty() && response.residual_roots.is_empty();
+                return if empty { Ok(()) } else { Err(garbage(SplitFault::Nowhere)) };
+            }
+            // Java does not say which source it means; a stage has one only.
+            [channel] if channel.transform_id == self.stage.source || channel.transform_id.is_empty() => channel,
+            [channel] => return Err(garbage(SplitFault::Elsewhere(channel.transform_id.clone()))),
+            channels => return Err(garbage(SplitFault::Twice(channels.len()))),
         };
         let mut primary_parts = Vec::new();
         for root in &response.primary_roots {

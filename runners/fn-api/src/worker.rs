@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use purlin_backend::Reporter;
 use purlin_engine::core::event::Failure;
+use purlin_engine::core::stage::StageId;
 use purlin_model::ids::{EnvironmentId, WorkerId};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request;
@@ -343,10 +344,15 @@ impl Worker {
         // A failed answer of the Go SDK carries a dummy beside the error, so the error is looked at first.
         let answer = if response.error.is_empty() { Ok(response.response) } else { Err(response.error) };
         match asked {
-            Some(Asked::Split(run)) => run.on_split(match answer {
-                Ok(Some(Response::ProcessBundleSplit(split))) => Some(split),
-                Ok(_) | Err(_) => None,
-            }),
+            Some(Asked::Split(run)) => {
+                run.on_split(match answer {
+                    Ok(Some(Response::ProcessBundleSplit(split))) => Some(split),
+                    Ok(_) | Err(_) => None,
+                });
+                if let Some(pool) = self.pool.upgrade() {
+                    pool.dispatch();
+                }
+            }
             Some(Asked::Progress(run)) => run.on_progress(match answer {
                 Ok(Some(Response::ProcessBundleProgress(progress))) => Some(progress),
                 Ok(_) | Err(_) => None,
@@ -370,6 +376,12 @@ impl Worker {
                 tracing::debug!(worker = %self.id, instruction = response.instruction_id, "an answer nobody waits for");
             }
         }
+    }
+
+    /// Whether it has yet to say how it splits a bundle of this stage that runs.
+    pub(crate) fn owes_split(&self, stage: StageId) -> bool {
+        let owed = |asked: &Asked| matches!(asked, Asked::Split(run) if run.stage.stage == stage && run.is_live());
+        lock(&self.asked).values().any(owed)
     }
 
     /// Asks for a part of a bundle's input back. Returns whether an answer will come.

@@ -15,7 +15,8 @@ use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::instruction_request::Request as Ask;
 use purlin_proto::fn_execution::v1::instruction_response::Response as Answer;
 use purlin_proto::fn_execution::v1::process_bundle_split_response::ChannelSplit;
-use purlin_proto::pipeline::v1::is_bounded;
+use purlin_proto::pipeline::v1::{Environment, is_bounded};
+use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use support::harness::{DataStream, Harness, metric};
 use support::job::{Job, NOW, kv, wire};
 use support::plan::{external, sink};
@@ -36,11 +37,17 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
+        Self::set_with(&[], 1).await
+    }
+
+    /// With a worker that says that it can do this, and so gets so many bundles at once.
+    async fn set_with(capabilities: &[&str], slots: u32) -> Self {
         let server = Server::start().await;
         let mut pool = WorkerPool::start().await;
-        let mut job = Job::open(&server, external(&pool.endpoint));
+        let capabilities = capabilities.iter().map(|urn| (*urn).to_owned()).collect();
+        let mut job = Job::open(&server, Environment { capabilities, ..external(&pool.endpoint) });
         let mut worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
-        assert_eq!(job.slots().await, 1);
+        assert_eq!(job.slots().await, slots);
         let elements = ["a", "b", "c", "d"].map(|key| kv(key, "1"));
         let running = job.start(&elements);
         let (instruction, _) = worker.bundle().await;
@@ -188,6 +195,60 @@ async fn a_split_that_cannot_be_is_garbage() {
     scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits: channel(3, 2), ..Default::default() }).await;
     let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
     assert!(why.contains("keeps elements up to 3 and gives back those from 2"), "{why}");
+    scene.job.end(&scene.server).await;
+}
+
+/// Java's harness leaves the source's name out.
+#[tokio::test]
+async fn a_split_that_does_not_name_the_source_is_of_the_only_one() {
+    let mut scene = Scene::set().await;
+    let mut channel_splits = channel(0, 1);
+    channel_splits[0].transform_id = String::new();
+    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
+    let split = scene.job.split().await;
+    assert_eq!((split.primary.len(), split.rest.len()), (1, 2));
+    scene.answer(fnpb::ProcessBundleResponse::default());
+    assert_eq!(scene.job.finished().await.stats.elements_in, 1);
+    scene.job.end(&scene.server).await;
+}
+
+#[tokio::test]
+async fn a_split_of_something_else_is_garbage() {
+    let mut scene = Scene::set().await;
+    let mut channel_splits = channel(0, 1);
+    channel_splits[0].transform_id = "work".to_owned();
+    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
+    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    assert!(why.contains("it is about `work`, which is not where the bundle reads its input"), "{why}");
+    let mut scene = Scene::set().await;
+    let channel_splits = [channel(0, 1), channel(1, 2)].concat();
+    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
+    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    assert!(why.contains("it tells 2 times where the input is cut"), "{why}");
+    scene.job.end(&scene.server).await;
+}
+
+/// What ran the one bundle would run the other, and a harness that finds it by the first one's name would split the second.
+#[tokio::test]
+async fn a_worker_that_owes_a_split_gets_no_bundle_of_that_stage() {
+    let mut scene = Scene::set_with(&[MULTI_CORE_BUNDLE_PROCESSING], 2).await;
+    scene.running.split(0.5);
+    let _second = scene.job.start(&[kv("e", "1")]);
+    // The bundle would come from another thread, which has all of this time.
+    let mut questions = Vec::new();
+    for _ in 0..20 {
+        let (question, ask) = scene.worker.instruction().await;
+        assert!(matches!(ask, Ask::ProcessBundleSplit(_)), "{ask:?}");
+        questions.push(question);
+        scene.running.split(0.5);
+    }
+    questions.push(scene.worker.instruction().await.0);
+    for question in &questions {
+        scene.worker.answer(question, Answer::ProcessBundleSplit(fnpb::ProcessBundleSplitResponse::default()));
+    }
+    let (second, ask) = scene.worker.instruction().await;
+    assert!(matches!(ask, Ask::ProcessBundle(_)), "{ask:?}");
+    assert_eq!(scene.data.input(&second).await, wire(&[kv("e", "1")]));
     scene.job.end(&scene.server).await;
 }
 

@@ -1,5 +1,7 @@
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.apache.beam.sdk.Pipeline;
 import org.apache.beam.sdk.PipelineResult;
 import org.apache.beam.sdk.coders.KvCoder;
@@ -250,6 +252,25 @@ public final class Streams {
     only(pairs, "main").apply("Reading", ParDo.of(new Reading(rate)).withSideInputs(rate));
   }
 
+  /** The first element waits for the second, which can come only if the runner takes it away from the bundle of both. */
+  static final class Sharing extends DoFn<KV<String, Integer>, Void> {
+    private static final CountDownLatch SECOND = new CountDownLatch(1);
+
+    @ProcessElement
+    public void process(@Element KV<String, Integer> pair) throws InterruptedException {
+      if (pair.getValue() == 2) {
+        SECOND.countDown();
+      }
+      System.out.printf("sharing: %d %s%n", pair.getValue(), SECOND.await(1, TimeUnit.MINUTES) ? "in time" : "alone");
+    }
+  }
+
+  private static void sharing(Pipeline pipeline) {
+    pipeline
+        .apply(script().addElements(pair(1, "k", 1), pair(1, "k", 2)).advanceWatermarkToInfinity())
+        .apply("Sharing", ParDo.of(new Sharing()));
+  }
+
   /** One of the pipelines. */
   private interface Case {
     void build(Pipeline pipeline);
@@ -264,7 +285,8 @@ public final class Streams {
             Streams::sortedByTime,
             Streams::stable,
             Streams::finalization,
-            Streams::refreshed)) {
+            Streams::refreshed,
+            Streams::sharing)) {
       Pipeline pipeline = Pipeline.create(PipelineOptionsFactory.fromArgs(args).create());
       each.build(pipeline);
       results.add(pipeline.run());

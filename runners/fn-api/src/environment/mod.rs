@@ -140,7 +140,7 @@ pub(crate) fn more_of(port: u16, more: &MorePython) -> Result<Arc<dyn Environmen
 }
 
 /// How the capability begins by which an SDK tells its version.
-pub(crate) const SDK_BASE: &str = "beam:version:sdk_base:";
+const SDK_BASE: &str = "beam:version:sdk_base:";
 
 /// What the fix of most problems is.
 const ALTERNATIVES: &str =
