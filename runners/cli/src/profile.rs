@@ -115,6 +115,9 @@ fn words(stage: &inspectpb::StageProfile) -> Vec<String> {
         let counts: Vec<_> = happened.iter().map(|(count, what)| format!("{count} {what}")).collect();
         lines.push(format!("bundles: {}", counts.join(", ")));
     }
+    if stage.state_bytes_spilled > 0 {
+        lines.push(format!("state: {} written to disk", bytes(stage.state_bytes_spilled)));
+    }
     lines.extend(stage.hot_lanes.iter().map(hot));
     lines
 }
@@ -156,6 +159,7 @@ fn stage_json(stage: &inspectpb::StageProfile) -> Value {
         "bundles": stage.bundles, "failed": stage.failed, "retried": stage.retried, "splits": stage.splits,
         "elements_in": stage.elements_in, "elements_out": stage.elements_out,
         "bytes_in": stage.bytes_in, "bytes_out": stage.bytes_out, "bytes_spilled": stage.bytes_spilled,
+        "state_bytes_spilled": stage.state_bytes_spilled,
         "bundle_us": stage.bundle_us, "sdk_us": stage.sdk_us,
         "runner": {
             "read_us": times.read_us, "encode_us": times.encode_us, "partition_us": times.partition_us,
@@ -227,6 +231,7 @@ mod tests {
             bytes_in: 105_000_000,
             bytes_out: 96_000_000,
             bytes_spilled: 1_000_000,
+            state_bytes_spilled: 400_000,
             runner: Some(inspectpb::RunnerTimes { group_us: 300_000, ..Default::default() }),
             hot_lanes: vec![inspectpb::HotLane {
                 key_group: 17,
@@ -254,6 +259,7 @@ mod tests {
           bundles: 1 failed, 1 retried
 
         2 Group
+          state: 400.0 kB written to disk
           hot: key group 17 has 41 % of the input, 410000 elements, 41.0 MB; about 98 % of them have the key "hot"
 
         12.35 s by the clock; over all bundles, runner 1.20 s, SDK 10.30 s; ordering everything, 950 µs

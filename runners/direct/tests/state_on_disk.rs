@@ -177,7 +177,7 @@ async fn state_of_more_keys_than_memory_holds_is_right_and_leaves_nothing() {
     let counts: BTreeMap<_, _> = collected.lock().unwrap().iter().map(|(_, counted)| *counted).collect();
     assert_eq!(counts, (0..KEYS).map(|key| (key, ROUNDS)).collect());
     let stages = ended.control.profile().stages;
-    let spilled: u64 = stages.iter().map(|stage| stage.bytes_spilled).max().unwrap_or_default();
+    let spilled: u64 = stages.iter().map(|stage| stage.state_bytes_spilled).max().unwrap_or_default();
     assert!(spilled > 16 * MIB, "{spilled}");
     // The timers stay in memory, and what the bundle writes in which all of them fire.
     assert!(broker.peak() < 16 * MIB, "{}", broker.peak());

@@ -245,11 +245,7 @@ impl Driver {
         *lock(&self.control.watched.progress) = self.engine.status();
         self.profile(|profiler| {
             profiler.look(&self.engine, self.clock.now());
-            let mut spilled = self.kernels.batches.spilled();
-            for (stage, bytes) in self.state.spilled() {
-                *spilled.entry(stage).or_default() += bytes;
-            }
-            profiler.spilled(spilled);
+            profiler.spilled(self.kernels.batches.spilled(), &self.state.spilled());
         });
     }
 

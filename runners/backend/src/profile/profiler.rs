@@ -169,9 +169,13 @@ impl Profiler {
         }
     }
 
-    /// So many bytes of each stage's input were written to disk so far.
-    pub fn spilled(&mut self, by_stage: BTreeMap<StageId, u64>) {
-        for (stage, bytes) in by_stage {
+    /// So many bytes of each stage's input, and of its state, were written to disk so far.
+    pub fn spilled(&mut self, mut input: BTreeMap<StageId, u64>, state: &BTreeMap<StageId, u64>) {
+        for (stage, bytes) in state {
+            *input.entry(*stage).or_default() += bytes;
+            self.tallies[stage.index()].profile.state_bytes_spilled = *bytes;
+        }
+        for (stage, bytes) in input {
             self.tallies[stage.index()].profile.bytes_spilled = bytes;
         }
     }

@@ -40,6 +40,8 @@ pub struct StageProfile {
     pub bytes_out: u64,
     /// Bytes of its input and its state that were written to disk because memory was short.
     pub bytes_spilled: u64,
+    /// What of this is state.
+    pub state_bytes_spilled: u64,
     /// From start to end, of all bundles, failed and running ones included.
     pub bundle_us: u64,
     /// The runner's work for these bundles.
