@@ -4,20 +4,19 @@
 //!   cell, extents, timer, window ─► bytes, as they are reserved
 //! ```
 //! Law: a bundle's writes cost at least as much as a group grows by them, so that what was reserved for the one is enough for
-//! the other. The constants are what was measured of 10⁶ keys (`benchmarks/scale.py`), with nodes of trees two thirds full.
+//! the other. The constants are what is kept beside an address and what it holds, with nodes of trees and tables two thirds full; 10⁶
+//! keys (`benchmarks/scale.py`) take a little less.
 
 use bytes::Bytes;
-use purlin_engine::store::Cell;
 
-const CELL_BYTES: u64 = 272;
+const CELL_BYTES: u64 = 112;
 const EXTENT_BYTES: u64 = 32;
-const TIMER_BYTES: u64 = 400;
+const TIMER_BYTES: u64 = 224;
 const WINDOW_BYTES: u64 = 96;
 
 /// A cell without what was appended to it.
-pub(super) fn of_cell(cell: &Cell) -> u64 {
-    let map_key = cell.map_key.as_ref().map_or(0, Bytes::len);
-    CELL_BYTES + (cell.window.len() + cell.key.len() + map_key) as u64
+pub(super) fn of_cell(address: &[u8]) -> u64 {
+    CELL_BYTES + address.len() as u64
 }
 
 /// What was appended to a cell.
@@ -30,9 +29,9 @@ pub(super) fn of_extent(extent: &Bytes) -> u64 {
     EXTENT_BYTES + extent.len() as u64
 }
 
-/// A timer, of which this is all that varies.
-pub(super) fn of_timer(parts: [&Bytes; 4]) -> u64 {
-    TIMER_BYTES + parts.map(|part| part.len() as u64).iter().sum::<u64>()
+/// A timer, by who it is.
+pub(super) fn of_timer(id: &[u8]) -> u64 {
+    TIMER_BYTES + id.len() as u64
 }
 
 /// A window that will be collected.

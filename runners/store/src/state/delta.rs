@@ -7,22 +7,21 @@
 //! A summary costs in proportion to what was written, whatever else the group holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use purlin_engine::core::bundle::GroupSummary;
-use purlin_engine::store::Cell;
 use purlin_model::time::{EventTime, ProcessingTime};
 
+use super::address::Address;
 use super::group::{GroupState, length};
 use super::timers::{Queue, TimerId, TimerTimes};
 
 /// What was written to the state of a key group.
 #[derive(Debug, Default)]
 pub(super) struct GroupDelta {
-    pub(super) cells: BTreeMap<Cell, CellDelta>,
+    pub(super) cells: BTreeMap<Address, CellDelta>,
     /// `None` deletes.
-    pub(super) timers: HashMap<Arc<TimerId>, Option<TimerTimes>>,
+    pub(super) timers: HashMap<TimerId, Option<TimerTimes>>,
     /// Windows that were written to, and the instant behind which each is collected.
     pub(super) windows: BTreeSet<(EventTime, Bytes)>,
     /// Windows that are collected.
@@ -42,7 +41,7 @@ impl GroupDelta {
     }
 
     /// Whether a timer that is committed is set still.
-    pub(super) fn leaves(&self, id: &TimerId) -> bool {
+    pub(super) fn leaves(&self, id: &[u8]) -> bool {
         !self.timers.contains_key(id)
     }
 
@@ -81,16 +80,16 @@ impl GroupDelta {
 
     fn bytes(&self, committed: &GroupState) -> u64 {
         let mut bytes = committed.bytes();
-        for (cell, written) in &self.cells {
+        for (address, written) in &self.cells {
             if written.cleared {
-                bytes -= committed.length(cell);
+                bytes -= committed.length(address.bytes());
             }
             bytes += length(&written.appended);
         }
         for (_, window) in &self.collected {
             let cells = committed.cells_of_window(window).into_iter();
             let gone = cells.filter(|cell| !self.cells.get(*cell).is_some_and(|written| written.cleared));
-            bytes -= gone.map(|cell| committed.length(cell)).sum::<u64>();
+            bytes -= gone.map(|cell| committed.length(cell.bytes())).sum::<u64>();
             bytes -= committed.bytes_on_disk_of_window(window);
         }
         bytes

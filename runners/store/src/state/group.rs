@@ -8,17 +8,18 @@
 //! are shared. Of a group that was never evicted nothing is looked up in the base.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::Bound;
 
 use bytes::Bytes;
-use purlin_engine::store::{Cell, StoreError};
+use purlin_engine::store::StoreError;
 use purlin_model::time::EventTime;
 
+use super::address::{self, Address};
 use super::base::{Base, Blocks, Stands};
 use super::cost;
 use super::delta::{CellDelta, GroupDelta};
 use super::page::Paging;
-use super::timers::{TimerId, Timers};
+use super::timers::Timers;
 use crate::segment::SegmentStore;
 
 /// Appended bytes that are longer than this are kept as they came: they are most of what they came in.
@@ -27,7 +28,7 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 /// State of one stage and key group.
 #[derive(Debug, Default)]
 pub(super) struct GroupState {
-    cells: BTreeMap<Cell, Extents>,
+    cells: BTreeMap<Address, Extents>,
     /// How long all extents in memory are.
     bytes: u64,
     /// What the cells in memory take, and what the windows do.
@@ -36,8 +37,6 @@ pub(super) struct GroupState {
     pub(super) timers: Timers,
     /// Windows that have cells or timers, by the instant behind which they are collected.
     pub(super) windows: BTreeSet<(EventTime, Bytes)>,
-    /// Of transforms, states and families.
-    names: BTreeSet<Arc<str>>,
     /// What is on disk.
     base: Base,
     /// How much of the reserved memory is its own. Less than it takes only if there was no more when it was charged.
@@ -131,14 +130,14 @@ impl GroupState {
     /// Adds what was appended to a cell to a page.
     pub(super) fn read(
         &self,
-        cell: &Cell,
+        address: &[u8],
         page: &mut Paging,
         blocks: &mut Blocks,
         segments: &SegmentStore,
     ) -> Result<(), StoreError> {
-        let held = self.cells.get(cell);
+        let held = self.cells.get(address);
         if !self.base.is_empty() && held.is_none_or(|extents| extents.stands() == Stands::Behind) {
-            self.base.read(cell, page, blocks, segments)?;
+            self.base.read(address, page, blocks, segments)?;
         }
         if let Some(extents) = held {
             page.take_all(extents.as_slice());
@@ -146,24 +145,23 @@ impl GroupState {
         Ok(())
     }
 
-    /// The map keys of a multimap that hold anything.
-    pub(super) fn map_keys(&self, map: &Cell, segments: &SegmentStore) -> Result<BTreeSet<Bytes>, StoreError> {
+    /// The map keys of a multimap that hold anything, by how the addresses of its cells begin.
+    pub(super) fn map_keys(&self, map: &[u8], segments: &SegmentStore) -> Result<BTreeSet<Bytes>, StoreError> {
         let mut keys = if self.base.is_empty() { BTreeSet::new() } else { self.base.map_keys(map, segments)? };
-        let first = Cell { map_key: Some(Bytes::new()), ..map.clone() };
-        for (cell, extents) in self.cells.range(first..).take_while(|(cell, _)| same_map(cell, map)) {
-            let Some(key) = &cell.map_key else { continue };
+        for (address, extents) in beginning_with(&self.cells, map) {
+            let key = Bytes::copy_from_slice(&address.bytes()[map.len()..]);
             if extents.as_slice().is_empty() {
-                keys.remove(key)
+                keys.remove(&key)
             } else {
-                keys.insert(key.clone())
+                keys.insert(key)
             };
         }
         Ok(keys)
     }
 
     /// How many bytes of a cell are in memory.
-    pub(super) fn length(&self, cell: &Cell) -> u64 {
-        self.cells.get(cell).map_or(0, |extents| length(extents.as_slice()))
+    pub(super) fn length(&self, address: &[u8]) -> u64 {
+        self.cells.get(address).map_or(0, |extents| length(extents.as_slice()))
     }
 
     /// How many bytes of a window's cells are on disk.
@@ -171,30 +169,16 @@ impl GroupState {
         self.base.bytes_of_window(window)
     }
 
-    /// Cells in memory, from an address on, in order.
-    fn cells_from(&self, first: Cell) -> impl Iterator<Item = &Cell> {
-        self.cells.range(first..).map(|(cell, _)| cell)
-    }
-
     /// The cells of a window in memory. Costs a look-up for each state that there is, and what is found.
-    pub(super) fn cells_of_window(&self, window: &Bytes) -> Vec<&Cell> {
+    pub(super) fn cells_of_window(&self, window: &Bytes) -> Vec<&Address> {
         let mut found = Vec::new();
         let mut next = self.cells.keys().next();
-        while let Some(Cell { transform, state, .. }) = next {
-            let at = |state: Arc<str>, window: Bytes| Cell {
-                transform: transform.clone(),
-                state,
-                window,
-                key: Bytes::new(),
-                map_key: None,
-            };
-            let of_state = self.cells_from(at(state.clone(), window.clone()));
-            found.extend(
-                of_state
-                    .take_while(|cell| cell.window == window && cell.state == *state && cell.transform == *transform),
-            );
-            // No name lies between a name and itself with this behind it.
-            next = self.cells_from(at(format!("{state}\0").into(), Bytes::new())).next();
+        while let Some(number) = next.and_then(|address| address::number_of(address.bytes())) {
+            let of_state = address::of_window(number, window);
+            found.extend(beginning_with(&self.cells, &of_state).map(|(address, _)| address));
+            let behind = (number + 1).to_be_bytes();
+            let behind = self.cells.range::<[u8], _>((Bound::Included(&behind[..]), Bound::Unbounded));
+            next = behind.map(|(address, _)| address).next();
         }
         found
     }
@@ -203,24 +187,21 @@ impl GroupState {
     pub(super) fn apply(&mut self, delta: GroupDelta) {
         let GroupDelta { cells, timers, windows, collected } = delta;
         for window in collected {
-            let cells: Vec<Cell> = self.cells_of_window(&window.1).into_iter().cloned().collect();
+            let cells: Vec<Address> = self.cells_of_window(&window.1).into_iter().cloned().collect();
             for cell in cells {
-                self.remove(&cell);
+                self.remove(cell.bytes());
             }
             self.base.forget(&window.1);
             if self.windows.remove(&window) {
                 self.windows_cost -= cost::of_window(&window.1);
             }
         }
-        for (cell, written) in cells {
-            self.write(&cell, written);
+        for (address, written) in cells {
+            self.write(address, written);
         }
         for (id, times) in timers {
             match times {
-                Some(times) => {
-                    let names = &mut self.names;
-                    self.timers.set(&id, times, |id| kept_id(names, id));
-                }
+                Some(times) => self.timers.set(id, times),
                 None => drop(self.timers.remove(&id)),
             }
         }
@@ -236,38 +217,38 @@ impl GroupState {
     pub(super) fn evict(&mut self, segments: &SegmentStore) -> Result<(), StoreError> {
         let Self { cells, base, .. } = self;
         // What was cleared need not be told to a base that has never heard of it.
-        let left_out: Vec<&Cell> = cells
+        let left_out: Vec<&Address> = cells
             .iter()
-            .filter(|(cell, extents)| extents.as_slice().is_empty() && !base.may_hold(cell))
-            .map(|(cell, _)| cell)
+            .filter(|(address, extents)| extents.as_slice().is_empty() && !base.may_hold(address.bytes()))
+            .map(|(address, _)| address)
             .collect();
         let mut left_out = left_out.into_iter().peekable();
-        let written = cells.iter().filter(|(cell, _)| left_out.next_if_eq(cell).is_none());
-        base.write(written.map(|(cell, extents)| (cell, extents.stands(), extents.as_slice())), segments)?;
+        let written = cells.iter().filter(|(address, _)| left_out.next_if_eq(address).is_none());
+        let written = written.map(|(address, extents)| (address.bytes(), extents.stands(), extents.as_slice()));
+        base.write(cells.len(), written, segments)?;
         (self.bytes, self.cells_cost) = (0, 0);
         self.cells.clear();
         self.base.tidy(segments)
     }
 
-    fn write(&mut self, cell: &Cell, written: CellDelta) {
+    fn write(&mut self, address: Address, written: CellDelta) {
         if written.cleared {
-            self.clear(cell);
+            self.clear(&address);
         }
         let (added, extents_cost) = (length(&written.appended), cost::of_extents(&written.appended));
         let mut appended = written.appended.into_iter().map(detached);
-        if let Some(extents) = self.cells.get_mut(cell) {
+        if let Some(extents) = self.cells.get_mut(&address) {
             appended.for_each(|extent| extents.push(extent));
         } else if appended.len() > 0 {
-            let in_place = written.cleared || self.base.is_empty() || !self.base.may_hold(cell);
+            let in_place = written.cleared || !self.base.may_hold(address.bytes());
             let extents = if in_place && appended.len() == 1 {
                 Extents::One(appended.next().unwrap_or_default())
             } else {
                 let stands = if in_place { Stands::InPlace } else { Stands::Behind };
                 Extents::Many(Box::new(Many { stands, extents: appended.collect() }))
             };
-            let cell = kept_cell(&mut self.names, cell);
-            self.cells_cost += cost::of_cell(&cell);
-            self.cells.insert(cell, extents);
+            self.cells_cost += cost::of_cell(address.bytes());
+            self.cells.insert(address, extents);
         } else {
             return;
         }
@@ -275,29 +256,30 @@ impl GroupState {
         self.cells_cost += extents_cost;
     }
 
-    fn remove(&mut self, cell: &Cell) {
-        if let Some(extents) = self.cells.remove(cell) {
+    fn remove(&mut self, address: &[u8]) {
+        if let Some(extents) = self.cells.remove(address) {
             self.bytes -= length(extents.as_slice());
-            self.cells_cost -= cost::of_cell(cell) + cost::of_extents(extents.as_slice());
+            self.cells_cost -= cost::of_cell(address) + cost::of_extents(extents.as_slice());
         }
     }
 
-    fn clear(&mut self, cell: &Cell) {
-        self.remove(cell);
-        if !self.base.is_empty() && self.base.may_hold(cell) {
-            let cell = kept_cell(&mut self.names, cell);
-            self.cells_cost += cost::of_cell(&cell);
+    fn clear(&mut self, address: &Address) {
+        self.remove(address.bytes());
+        if self.base.may_hold(address.bytes()) {
+            self.cells_cost += cost::of_cell(address.bytes());
             let cleared = Many { stands: Stands::InPlace, extents: Vec::new() };
-            self.cells.insert(cell, Extents::Many(Box::new(cleared)));
+            self.cells.insert(address.clone(), Extents::Many(Box::new(cleared)));
         }
     }
 }
 
-/// Whether a cell belongs to a multimap, which is the same cell without a map key.
-pub(super) fn same_map(candidate: &Cell, map: &Cell) -> bool {
-    candidate.map_key.is_some()
-        && (&candidate.transform, &candidate.state, &candidate.window, &candidate.key)
-            == (&map.transform, &map.state, &map.window, &map.key)
+/// What stands at the addresses that begin with this, in order.
+pub(super) fn beginning_with<'a, T>(
+    cells: &'a BTreeMap<Address, T>,
+    prefix: &[u8],
+) -> impl Iterator<Item = (&'a Address, &'a T)> {
+    let behind = cells.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+    behind.take_while(move |(address, _)| address.bytes().starts_with(prefix))
 }
 
 /// How long extents are together.
@@ -307,34 +289,4 @@ pub(super) fn length(extents: &[Bytes]) -> u64 {
 
 fn detached(extent: Bytes) -> Bytes {
     if extent.len() > COPIED_BYTES_MAX { extent } else { Bytes::copy_from_slice(&extent) }
-}
-
-fn kept_name(names: &mut BTreeSet<Arc<str>>, name: &Arc<str>) -> Arc<str> {
-    match names.get(name) {
-        Some(known) => known.clone(),
-        None => {
-            names.insert(name.clone());
-            name.clone()
-        }
-    }
-}
-
-fn kept_cell(names: &mut BTreeSet<Arc<str>>, cell: &Cell) -> Cell {
-    Cell {
-        transform: kept_name(names, &cell.transform),
-        state: kept_name(names, &cell.state),
-        window: Bytes::copy_from_slice(&cell.window),
-        key: Bytes::copy_from_slice(&cell.key),
-        map_key: cell.map_key.as_deref().map(Bytes::copy_from_slice),
-    }
-}
-
-fn kept_id(names: &mut BTreeSet<Arc<str>>, id: &TimerId) -> TimerId {
-    TimerId {
-        key: Bytes::copy_from_slice(&id.key),
-        transform: kept_name(names, &id.transform),
-        family: kept_name(names, &id.family),
-        window: Bytes::copy_from_slice(&id.window),
-        tag: Bytes::copy_from_slice(&id.tag),
-    }
 }

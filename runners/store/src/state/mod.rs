@@ -8,6 +8,7 @@
 //! A bundle owns its lanes, so that each group has one user at a time; what is committed of it says the same meanwhile, wherever
 //! it is. Applying needs no memory, for the bundle has reserved it, and no disk, so that it cannot fail.
 
+mod address;
 mod base;
 mod cost;
 mod delta;
@@ -30,6 +31,7 @@ use purlin_model::key_group::KeyGroup;
 use crate::broker::{JobMemory, Spill};
 use crate::disk::{Disk, MemoryDisk};
 use crate::segment::SegmentStore;
+use address::Names;
 use delta::GroupDelta;
 use group::GroupState;
 use view::SpillingStateView;
@@ -58,6 +60,7 @@ pub struct StateSize {
 
 #[derive(Debug)]
 struct Shared {
+    names: Arc<Names>,
     groups: Mutex<HashMap<(StageId, KeyGroup), Arc<Group>>>,
     deltas: Mutex<HashMap<DeltaId, Delta>>,
     next_delta: AtomicU64,
@@ -104,6 +107,7 @@ impl SpillingStateStore {
     fn with(memory: Memory, disk: Arc<dyn Disk>) -> Self {
         let committed = Mutex::new(memory.reserve(MemoryClass::State, 0));
         let shared = Shared {
+            names: Arc::default(),
             groups: Mutex::default(),
             deltas: Mutex::default(),
             next_delta: AtomicU64::new(0),

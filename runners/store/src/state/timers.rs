@@ -15,17 +15,11 @@ use bytes::Bytes;
 use purlin_engine::store::{DueBound, Timer, TimerDomain};
 use purlin_model::time::EventTime;
 
+use super::address::{self, Names, Parts};
 use super::cost;
 
-/// What makes a timer the same timer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct TimerId {
-    pub(super) key: Bytes,
-    pub(super) transform: Arc<str>,
-    pub(super) family: Arc<str>,
-    pub(super) window: Bytes,
-    pub(super) tag: Bytes,
-}
+/// What makes a timer the same timer: its address.
+pub(super) type TimerId = Arc<[u8]>;
 
 /// The rest of a timer that is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +28,11 @@ pub(super) struct TimerTimes {
     fire_at: i64,
     expires: Option<EventTime>,
     hold: EventTime,
-    pane: Bytes,
+    pane: Arc<[u8]>,
 }
 
 /// A place in a queue: an instant of its clock, and who is due then.
-pub(super) type Due = (i64, Arc<TimerId>);
+pub(super) type Due = (i64, TimerId);
 
 /// By what timers become due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +61,31 @@ impl Queue {
 /// The timers that are set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
-    by_id: HashMap<Arc<TimerId>, TimerTimes>,
+    by_id: HashMap<TimerId, TimerTimes>,
     queues: [BTreeSet<Due>; Queue::ALL.len()],
     holds: BTreeMap<EventTime, u32>,
     cost: u64,
 }
 
-/// Takes a timer apart; what is left of it is `None` if it clears.
-pub(super) fn parts(timer: Timer) -> (TimerId, Option<TimerTimes>) {
-    let Timer { key, fire_at, transform, family, tag, window, domain, expires, hold, pane } = timer;
-    let id = TimerId { key, transform, family, window, tag };
-    (id, fire_at.map(|fire_at| TimerTimes { domain, fire_at, expires, hold, pane }))
-}
-
 /// A whole timer again.
-pub(super) fn whole(id: &TimerId, times: &TimerTimes) -> Timer {
-    let TimerId { key, transform, family, window, tag } = id.clone();
+pub(super) fn whole(id: &TimerId, times: &TimerTimes, names: &Names) -> Timer {
+    let Parts { number, window, key, map_key: tag } = address::parts(id);
+    let (transform, family) = names.name(number);
+    // One copy, of which they are parts.
+    let bytes = Bytes::from_owner(id.clone());
+    let [key, window, tag] = [key, window, tag.unwrap_or_default()].map(|part| bytes.slice_ref(part));
     let TimerTimes { domain, fire_at, expires, hold, pane } = times.clone();
+    let pane = Bytes::from_owner(pane);
     Timer { key, fire_at: Some(fire_at), transform, family, tag, window, domain, expires, hold, pane }
 }
 
-/// What a timer takes of memory, set or deleted.
-pub(super) fn cost_of(id: &TimerId, times: Option<&TimerTimes>) -> u64 {
-    let none = Bytes::new();
-    cost::of_timer([&id.key, &id.window, &id.tag, times.map_or(&none, |times| &times.pane)])
-}
-
 impl TimerTimes {
+    /// When a timer is due, with its pane as it is kept; `None` if it clears.
+    pub(super) fn of(timer: &Timer, pane: &Arc<[u8]>) -> Option<Self> {
+        let Timer { fire_at, domain, expires, hold, .. } = *timer;
+        fire_at.map(|fire_at| Self { domain, fire_at, expires, hold, pane: pane.clone() })
+    }
+
     pub(super) fn hold(&self) -> EventTime {
         self.hold
     }
@@ -105,11 +97,6 @@ impl TimerTimes {
             TimerDomain::ProcessingTime => (Queue::Clock, self.expires),
         };
         std::iter::once((queue, self.fire_at)).chain(expires.map(|at| (Queue::Expiry, at.millis())))
-    }
-
-    /// The same, holding on to nothing that it came in.
-    fn detached(self) -> Self {
-        Self { pane: Bytes::copy_from_slice(&self.pane), ..self }
     }
 }
 
@@ -123,25 +110,25 @@ impl Timers {
         self.cost
     }
 
-    pub(super) fn get(&self, id: &TimerId) -> Option<&TimerTimes> {
+    pub(super) fn get(&self, id: &[u8]) -> Option<&TimerTimes> {
         self.by_id.get(id)
     }
 
-    /// Sets a timer, in place of what it was set to before. `keep` makes the identity of a new one to be kept.
-    pub(super) fn set(&mut self, id: &TimerId, times: TimerTimes, keep: impl FnOnce(&TimerId) -> TimerId) {
-        let id = self.remove(id).unwrap_or_else(|| Arc::new(keep(id)));
+    /// Sets a timer, in place of what it was set to before.
+    pub(super) fn set(&mut self, id: TimerId, times: TimerTimes) {
+        let id = self.remove(&id).unwrap_or(id);
         for (queue, at) in times.due() {
             self.queues[queue as usize].insert((at, id.clone()));
         }
         *self.holds.entry(times.hold).or_insert(0) += 1;
-        self.cost += cost_of(&id, Some(&times));
-        self.by_id.insert(id, times.detached());
+        self.cost += cost::of_timer(&id);
+        self.by_id.insert(id, times);
     }
 
     /// Removes a timer; returns its identity, as it was kept, if it was set.
-    pub(super) fn remove(&mut self, id: &TimerId) -> Option<Arc<TimerId>> {
+    pub(super) fn remove(&mut self, id: &TimerId) -> Option<TimerId> {
         let (id, times) = self.by_id.remove_entry(id)?;
-        self.cost -= cost_of(&id, Some(&times));
+        self.cost -= cost::of_timer(&id);
         let mut place = (0, id);
         for (queue, at) in times.due() {
             place.0 = at;
@@ -170,7 +157,7 @@ impl Timers {
     }
 
     /// The next instant in a queue, but for timers that are not set any more.
-    pub(super) fn next(&self, queue: Queue, is_set: impl Fn(&TimerId) -> bool) -> Option<i64> {
+    pub(super) fn next(&self, queue: Queue, is_set: impl Fn(&[u8]) -> bool) -> Option<i64> {
         self.queues[queue as usize].iter().find(|(_, id)| is_set(id)).map(|(at, _)| *at)
     }
 

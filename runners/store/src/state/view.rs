@@ -18,11 +18,12 @@ use purlin_engine::store::{
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::EventTime;
 
+use super::address::{Address, Addresses, window_of};
 use super::base::Blocks;
 use super::delta::{CellDelta, GroupDelta};
-use super::group::same_map;
+use super::group::beginning_with;
 use super::page::Paging;
-use super::timers::{self, Due, Queue};
+use super::timers::{self, Due, Queue, TimerId, TimerTimes};
 use super::{Delta, Group, Shared, cost, lock};
 
 /// Memory is reserved in steps of this much.
@@ -35,6 +36,9 @@ const BLOCKS_SHARE: u64 = 64;
 pub(super) struct SpillingStateView {
     shared: Arc<Shared>,
     groups: BTreeMap<KeyGroup, Owned>,
+    addresses: Addresses,
+    /// The pane of the timer that was set last: the next one's is mostly the same.
+    pane: Arc<[u8]>,
     /// Windows that expire, and the instant behind which what is written in them is collected.
     expiries: HashMap<Bytes, EventTime>,
     /// About how much memory the writes take.
@@ -64,7 +68,9 @@ impl SpillingStateView {
     pub(super) fn new(shared: Arc<Shared>, groups: impl Iterator<Item = (KeyGroup, Arc<Group>)>) -> Self {
         let reserved = shared.memory.reserve(MemoryClass::State, 0);
         let groups = groups.map(|(group, committed)| (group, Owned::new(committed))).collect();
-        Self { shared, groups, expiries: HashMap::new(), cost: 0, blocks: 0, reserved }
+        let addresses = Addresses::new(shared.names.clone());
+        let pane = Arc::from([]);
+        Self { shared, groups, addresses, pane, expiries: HashMap::new(), cost: 0, blocks: 0, reserved }
     }
 
     /// Enters more memory into the books. What finds room neither in memory nor on disk fails the bundle.
@@ -100,17 +106,18 @@ fn of_cell<'a>(cell: &'a Cell) -> impl FnOnce(StoreError) -> StateError + 'a {
 
 impl StateView for SpillingStateView {
     fn read(&mut self, cell: &Cell, from: Page) -> Result<(Bytes, Option<Page>), StateError> {
-        let Self { shared, groups, .. } = self;
+        let Self { shared, groups, addresses, .. } = self;
         let owned = owned(groups, cell)?;
+        let address = addresses.of_cell(cell);
         let mut page = Paging::new(from);
-        let (cleared, appended) = match owned.delta.cells.get(cell) {
+        let (cleared, appended) = match owned.delta.cells.get(address) {
             Some(CellDelta { cleared, appended }) => (*cleared, &appended[..]),
             None => (false, &[][..]),
         };
         if !cleared {
             let before = owned.blocks.bytes();
             let committed = lock(&owned.committed.state);
-            committed.read(cell, &mut page, &mut owned.blocks, &shared.segments).map_err(of_cell(cell))?;
+            committed.read(address, &mut page, &mut owned.blocks, &shared.segments).map_err(of_cell(cell))?;
             self.blocks = self.blocks + owned.blocks.bytes() - before;
             if self.blocks > shared.memory.budget() / BLOCKS_SHARE {
                 self.blocks -= std::mem::take(&mut owned.blocks).bytes();
@@ -132,12 +139,13 @@ impl StateView for SpillingStateView {
         {
             bytes += cost::of_window(&cell.window);
         }
-        match owned.delta.cells.get_mut(cell) {
+        let address = self.addresses.of_cell(cell);
+        match owned.delta.cells.get_mut(address) {
             Some(written) => written.appended.push(elements),
             None => {
                 let written = CellDelta { cleared: false, appended: vec![elements] };
-                owned.delta.cells.insert(cell.clone(), written);
-                bytes += cost::of_cell(cell);
+                owned.delta.cells.insert(Address::from(address), written);
+                bytes += cost::of_cell(address);
             }
         }
         self.grow(bytes).map_err(of_cell(cell))
@@ -145,7 +153,8 @@ impl StateView for SpillingStateView {
 
     fn clear(&mut self, cell: &Cell) -> Result<(), StateError> {
         let owned = owned(&mut self.groups, cell)?;
-        match owned.delta.cells.get_mut(cell) {
+        let address = self.addresses.of_cell(cell);
+        match owned.delta.cells.get_mut(address) {
             Some(written) => {
                 written.cleared = true;
                 let gone = std::mem::take(&mut written.appended);
@@ -153,25 +162,25 @@ impl StateView for SpillingStateView {
                 Ok(())
             }
             None => {
-                owned.delta.cells.insert(cell.clone(), CellDelta { cleared: true, appended: Vec::new() });
-                self.grow(cost::of_cell(cell)).map_err(of_cell(cell))
+                let bytes = cost::of_cell(address);
+                owned.delta.cells.insert(Address::from(address), CellDelta { cleared: true, appended: Vec::new() });
+                self.grow(bytes).map_err(of_cell(cell))
             }
         }
     }
 
     fn map_keys(&mut self, cell: &Cell) -> Result<Vec<Bytes>, StateError> {
-        let Self { shared, groups, .. } = self;
+        let Self { shared, groups, addresses, .. } = self;
         let owned = owned(groups, cell)?;
-        let kept = lock(&owned.committed.state).map_keys(cell, &shared.segments);
+        let map = addresses.of_map(cell);
+        let kept = lock(&owned.committed.state).map_keys(map, &shared.segments);
         let mut keys = kept.map_err(of_cell(cell))?;
-        let first = Cell { map_key: Some(Bytes::new()), ..cell.clone() };
-        let written = owned.delta.cells.range(first..).take_while(|(other, _)| same_map(other, cell));
-        for (Cell { map_key, .. }, written) in written {
-            let Some(key) = map_key else { continue };
+        for (address, written) in beginning_with(&owned.delta.cells, map) {
+            let key = Bytes::copy_from_slice(&address.bytes()[map.len()..]);
             if !written.appended.is_empty() {
-                keys.insert(key.clone());
+                keys.insert(key);
             } else if written.cleared {
-                keys.remove(key);
+                keys.remove(&key);
             }
         }
         Ok(keys.into_iter().collect())
@@ -187,15 +196,17 @@ impl StateView for SpillingStateView {
         {
             bytes += cost::of_window(&timer.window);
         }
-        let (id, times) = timers::parts(timer);
-        let id = Arc::new(id);
-        bytes += timers::cost_of(&id, times.as_ref());
-        if let Some(before) = owned.delta.timers.insert(id.clone(), times) {
-            self.cost -= timers::cost_of(&id, before.as_ref());
+        if *self.pane != *timer.pane {
+            self.pane = Arc::from(&timer.pane[..]);
+        }
+        let id = TimerId::from(self.addresses.of_timer(&timer));
+        bytes += cost::of_timer(&id);
+        if owned.delta.timers.insert(id.clone(), TimerTimes::of(&timer, &self.pane)).is_some() {
+            bytes -= cost::of_timer(&id);
         }
         self.grow(bytes).map_err(|why| {
-            let (key, window) = (id.key.escape_ascii(), id.window.escape_ascii());
-            let (family, transform) = (&id.family, &id.transform);
+            let (key, window) = (timer.key.escape_ascii(), timer.window.escape_ascii());
+            let (family, transform) = (&timer.family, &timer.transform);
             let what = format!("timer `{family}` of transform `{transform}` for key `{key}` in window `{window}`");
             StateError::Store { what, why }
         })
@@ -203,24 +214,27 @@ impl StateView for SpillingStateView {
 
     fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError> {
         let (mut due, mut bytes) = (Vec::new(), 0);
-        for owned in self.groups.values_mut() {
+        let Self { shared, groups, .. } = self;
+        for owned in groups.values_mut() {
             let committed = lock(&owned.committed.state);
             for (queue, taken) in Queue::ALL.into_iter().zip(&mut owned.taken) {
                 let behind = taken.clone();
                 let left = bound.count_max.saturating_sub(due.len());
                 let set = committed.timers.due(queue, bound, behind.as_ref());
                 for place in set.filter(|(_, id)| owned.delta.leaves(id)).take(left).cloned().collect::<Vec<_>>() {
-                    due.extend(committed.timers.get(&place.1).map(|times| timers::whole(&place.1, times)));
-                    bytes += timers::cost_of(&place.1, None);
+                    let times = committed.timers.get(&place.1);
+                    due.extend(times.map(|times| (place.1.clone(), timers::whole(&place.1, times, &shared.names))));
+                    bytes += cost::of_timer(&place.1);
                     owned.delta.timers.insert(place.1.clone(), None);
                     *taken = Some(place);
                 }
             }
         }
-        due.sort_by_cached_key(|timer: &Timer| {
-            let of_event_time = timer.domain == TimerDomain::EventTime;
-            (timer.key.clone(), of_event_time, timer.fire_at, timer.family.clone(), timer.tag.clone())
+        due.sort_by(|(one, first), (other, second)| {
+            let rank = |timer: &Timer| (timer.domain == TimerDomain::EventTime, timer.fire_at);
+            (&first.key, rank(first), one).cmp(&(&second.key, rank(second), other))
         });
+        let due = due.into_iter().map(|(_, timer)| timer).collect();
         self.cost += bytes;
         if self.cost > self.reserved.bytes() {
             self.reserved.resize(self.cost + STEP_BYTES);
@@ -247,8 +261,8 @@ impl StateView for SpillingStateView {
             any_due |= due.peek().is_some();
             let mut expired = committed.windows.iter().take_while(|(at, _)| bound.is_expired(*at)).peekable();
             if expired.peek().is_some() {
-                let firing: HashSet<&Bytes> = due.map(|id| &id.window).collect();
-                owned.delta.collected.extend(expired.filter(|(_, window)| !firing.contains(window)).cloned());
+                let firing: HashSet<&[u8]> = due.map(window_of).collect();
+                owned.delta.collected.extend(expired.filter(|(_, window)| !firing.contains(&window[..])).cloned());
             }
         }
         Ok(any_due)

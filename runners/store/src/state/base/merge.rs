@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use purlin_engine::store::StoreError;
 
-use super::address::Address;
+use super::super::address::window_of;
 use super::run::{Piece, Run, RunWriter, Stands};
 use crate::segment::SegmentStore;
 
@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
             let run = self.run;
             let Some(piece) = self.piece()? else { return Ok(None) };
             let head = Head { address: piece.address.to_vec(), stands: piece.stands, total: piece.total };
-            if run.holds_window(Address::window_of(&head.address)) {
+            if run.holds_window(window_of(&head.address)) {
                 return Ok(Some(head));
             }
             self.pass(&head.address, &mut |_| Ok(()))?;

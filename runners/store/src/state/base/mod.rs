@@ -7,7 +7,6 @@
 //! ```
 //! A run never changes but for the windows that are struck from it. Does not know what is in memory.
 
-mod address;
 mod filter;
 mod merge;
 mod run;
@@ -15,18 +14,17 @@ mod run;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use purlin_engine::store::{Cell, StoreError};
+use purlin_engine::store::StoreError;
 
-use self::address::{Address, States};
 pub(super) use self::run::{Blocks, Stands};
 use self::run::{Run, RunWriter};
+use super::address::window_of;
 use super::page::Paging;
 use crate::segment::SegmentStore;
 
 /// What is on disk of a key group.
 #[derive(Debug, Default)]
 pub(super) struct Base {
-    states: States,
     /// Oldest first.
     runs: Vec<Run>,
     next_run: u64,
@@ -54,23 +52,21 @@ impl Base {
     }
 
     /// Whether a look at the disk may find a cell.
-    pub(super) fn may_hold(&self, cell: &Cell) -> bool {
-        let Some(address) = self.states.address(cell).filter(|_| !self.runs.is_empty()) else { return false };
-        self.runs.iter().any(|run| run.may_hold(&address))
+    pub(super) fn may_hold(&self, address: &[u8]) -> bool {
+        self.runs.iter().any(|run| run.may_hold(address))
     }
 
     /// Adds the extents of a cell to a page.
     pub(super) fn read(
         &self,
-        cell: &Cell,
+        address: &[u8],
         page: &mut Paging,
         blocks: &mut Blocks,
         segments: &SegmentStore,
     ) -> Result<(), StoreError> {
-        let Some(address) = self.states.address(cell) else { return Ok(()) };
         let mut parts = Vec::new();
         for run in self.runs.iter().rev() {
-            let Some(found) = run.find(&address, blocks, segments)? else { continue };
+            let Some(found) = run.find(address, blocks, segments)? else { continue };
             parts.push((run, found));
             if found.stands == Stands::InPlace {
                 break;
@@ -80,7 +76,7 @@ impl Base {
             let from = page.skips().min(found.extents);
             page.pass(from);
             if from < found.extents && !page.is_full() {
-                run.extents(&address, found, from, blocks, segments, &mut |extent| {
+                run.extents(address, found, from, blocks, segments, &mut |extent| {
                     page.take(&extent);
                     !page.is_full()
                 })?;
@@ -89,15 +85,12 @@ impl Base {
         Ok(())
     }
 
-    /// The map keys of a multimap that hold anything.
-    pub(super) fn map_keys(&self, map: &Cell, segments: &SegmentStore) -> Result<BTreeSet<Bytes>, StoreError> {
+    /// The map keys of a multimap that hold anything, by how the addresses of its cells begin.
+    pub(super) fn map_keys(&self, map: &[u8], segments: &SegmentStore) -> Result<BTreeSet<Bytes>, StoreError> {
         let mut keys = BTreeSet::new();
-        let Some(first) = self.states.address(&Cell { map_key: Some(Bytes::new()), ..map.clone() }) else {
-            return Ok(keys);
-        };
-        for run in self.runs.iter().filter(|run| run.holds_window(&map.window)) {
-            run.scan(first.bytes(), segments, |address, extents| {
-                let key = Bytes::copy_from_slice(&address[first.bytes().len()..]);
+        for run in self.runs.iter().filter(|run| run.holds_window(window_of(map))) {
+            run.scan(map, segments, |address, extents| {
+                let key = Bytes::copy_from_slice(&address[map.len()..]);
                 // Nothing is written behind what others hold but extents.
                 if extents > 0 {
                     keys.insert(key)
@@ -114,18 +107,17 @@ impl Base {
         self.runs.retain_mut(|run| run.strike(window));
     }
 
-    /// Writes cells over what there is. If they cannot be written, all is as it was.
+    /// Writes cells, which come in the order of their addresses, over what there is; about so many. If they cannot be written, all is
+    /// as it was.
     pub(super) fn write<'a>(
         &mut self,
-        cells: impl Iterator<Item = (&'a Cell, Stands, &'a [Bytes])>,
+        count: usize,
+        cells: impl Iterator<Item = (&'a [u8], Stands, &'a [Bytes])>,
         segments: &SegmentStore,
     ) -> Result<(), StoreError> {
-        let mut sorted: Vec<(Address, Stands, &[Bytes])> =
-            cells.map(|(cell, stands, extents)| (self.states.new_address(cell), stands, extents)).collect();
-        sorted.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        let mut writer = RunWriter::new(self.next_run, sorted.len() as u64, segments);
-        for (address, stands, extents) in sorted {
-            writer.begin(address.bytes(), stands, extents.len() as u64);
+        let mut writer = RunWriter::new(self.next_run, count as u64, segments);
+        for (address, stands, extents) in cells {
+            writer.begin(address, stands, extents.len() as u64);
             for extent in extents {
                 writer.extent(extent)?;
             }

@@ -16,7 +16,7 @@ use purlin_engine::store::StoreError;
 use purlin_model::coder::varint::{read_varint, write_length, write_varint};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::address::Address;
+use super::super::address::window_of;
 use super::filter::Filter;
 use crate::segment::{Record, SegmentStore};
 
@@ -186,8 +186,8 @@ impl Run {
     }
 
     /// Whether a look at its blocks may find something.
-    pub(super) fn may_hold(&self, address: &Address) -> bool {
-        self.windows.contains_key(address.window()) && self.filter.may_hold(xxh3_64(address.bytes()))
+    pub(super) fn may_hold(&self, address: &[u8]) -> bool {
+        self.windows.contains_key(window_of(address)) && self.filter.may_hold(xxh3_64(address))
     }
 
     /// Reads a block.
@@ -221,22 +221,22 @@ impl Run {
     /// Finds a cell.
     pub(super) fn find(
         &self,
-        address: &Address,
+        address: &[u8],
         blocks: &mut Blocks,
         segments: &SegmentStore,
     ) -> Result<Option<Found>, StoreError> {
         if !self.may_hold(address) || self.blocks.is_empty() {
             return Ok(None);
         }
-        let block = self.block_of(address.bytes());
+        let block = self.block_of(address);
         let bytes = self.block_by(block, blocks, segments)?;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let piece = Piece::read(rest).ok_or_else(|| self.wrong(block))?;
-            if piece.address == address.bytes() {
+            if piece.address == address {
                 return Ok(Some(Found { block, stands: piece.stands, extents: piece.total }));
             }
-            if piece.address > address.bytes() {
+            if piece.address > address {
                 break;
             }
             rest = piece.extents(|_| {}).ok_or_else(|| self.wrong(block))?;
@@ -247,7 +247,7 @@ impl Run {
     /// Calls `each` with the extents of a cell that was found, from this number on, until it says no.
     pub(super) fn extents(
         &self,
-        address: &Address,
+        address: &[u8],
         found: Found,
         from: u64,
         blocks: &mut Blocks,
@@ -255,7 +255,7 @@ impl Run {
         each: &mut dyn FnMut(Bytes) -> bool,
     ) -> Result<(), StoreError> {
         let goes_on = |number: usize| {
-            self.blocks.get(number).filter(|block| &*block.first == address.bytes() && block.extents_before > 0)
+            self.blocks.get(number).filter(|block| &*block.first == address && block.extents_before > 0)
         };
         let mut number = found.block;
         while goes_on(number + 1).is_some_and(|next| next.extents_before <= from) {
@@ -268,7 +268,7 @@ impl Run {
             while !rest.is_empty() {
                 let piece = Piece::read(rest).ok_or_else(|| self.wrong(number))?;
                 let mut at = piece.first;
-                let is_it = piece.address == address.bytes();
+                let is_it = piece.address == address;
                 let behind = piece.extents(|extent| {
                     if is_it && at >= from && wanted {
                         wanted = each(bytes.slice_ref(extent));
@@ -347,7 +347,7 @@ impl<'a> RunWriter<'a> {
 
     /// Enters something into what the run holds of the window.
     fn count(&mut self, payload: usize, bytes: usize) {
-        let window = Address::window_of(&self.cell);
+        let window = window_of(&self.cell);
         // Most cells are of a window that is known.
         if !self.run.windows.contains_key(window) {
             self.run.windows.insert(Bytes::copy_from_slice(window), OfWindow::default());
