@@ -93,6 +93,7 @@ struct Teller {
     slots: Option<u32>,
     share: Option<i64>,
     kernels: Option<u64>,
+    keyed: Option<u64>,
     dead_letters: Option<u64>,
 }
 
@@ -121,6 +122,7 @@ impl Teller {
             ["bundles", elements] => self.elements = number(elements) as u64,
             ["share", age] => self.share = Some(number(age)),
             ["kernels", bytes] => self.kernels = Some(number(bytes) as u64),
+            ["keyed", elements] => self.keyed = Some(number(elements) as u64),
             ["dead_letters", count] => self.dead_letters = Some(number(count) as u64),
             ["status"] => return self.status(),
             ["start"] => {
@@ -131,6 +133,9 @@ impl Teller {
                     EngineConfig { kernel_slots: 4, share_after_ms, dead_letters_max, ..EngineConfig::default() };
                 if let Some(bytes) = self.kernels {
                     config.kernel_share_bytes = bytes;
+                }
+                if let Some(elements) = self.keyed {
+                    config.keyed_elements_max = elements;
                 }
                 let schedule = Box::new(FirstReady { elements: self.elements, age: self.age });
                 let graph = Arc::new(self.graph.take().unwrap().build());

@@ -41,6 +41,12 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// With less a kernel would write and read more than it groups.
 const KERNEL_SHARE_BYTES_MIN: u64 = 256 << 10;
 
+/// About what a stateful stage writes for a small element: a value and a timer, until they are committed.
+const WRITTEN_PER_ELEMENT: u64 = 512;
+
+/// With fewer elements of keys a bundle would cost more than they do.
+const KEYED_ELEMENTS_MIN: u64 = 1_000;
+
 /// All that a job needs to run.
 #[derive(Debug)]
 pub struct JobRuntime {
@@ -113,6 +119,8 @@ impl Driver {
         // A grouping has its input and its output in memory, and there are as many of them as slots; half is for all others.
         let share = batches.memory().budget() / (8 * u64::from(config.kernel_slots.max(1)));
         config.kernel_share_bytes = config.kernel_share_bytes.min(share.max(KERNEL_SHARE_BYTES_MIN));
+        let keyed_elements = (share / WRITTEN_PER_ELEMENT).max(KEYED_ELEMENTS_MIN);
+        config.keyed_elements_max = config.keyed_elements_max.min(keyed_elements);
         if dead_letters.is_none() {
             config.dead_letters_max = None;
         }

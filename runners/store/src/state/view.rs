@@ -32,6 +32,9 @@ const STEP_BYTES: u64 = 64 << 10;
 /// Blocks that were read are kept for the next read as long as they take less than this share of the budget.
 const BLOCKS_SHARE: u64 = 64;
 
+/// So many timers fire in one bundle: that they have fired stays in memory until it is committed, as does what they write.
+const DUE_PER_BUNDLE: usize = 1 << 16;
+
 #[derive(Debug)]
 pub(super) struct SpillingStateView {
     shared: Arc<Shared>,
@@ -41,6 +44,8 @@ pub(super) struct SpillingStateView {
     pane: Arc<[u8]>,
     /// Windows that expire, and the instant behind which what is written in them is collected.
     expiries: HashMap<Bytes, EventTime>,
+    /// How many timers that are due it may still give out.
+    due_left: usize,
     /// About how much memory the writes take.
     cost: u64,
     /// How much the blocks do that are kept for the next read. Too little for the books.
@@ -70,7 +75,17 @@ impl SpillingStateView {
         let groups = groups.map(|(group, committed)| (group, Owned::new(committed))).collect();
         let addresses = Addresses::new(shared.names.clone());
         let pane = Arc::from([]);
-        Self { shared, groups, addresses, pane, expiries: HashMap::new(), cost: 0, blocks: 0, reserved }
+        Self {
+            shared,
+            groups,
+            addresses,
+            pane,
+            expiries: HashMap::new(),
+            due_left: DUE_PER_BUNDLE,
+            cost: 0,
+            blocks: 0,
+            reserved,
+        }
     }
 
     /// Enters more memory into the books. What finds room neither in memory nor on disk fails the bundle.
@@ -214,12 +229,13 @@ impl StateView for SpillingStateView {
 
     fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError> {
         let (mut due, mut bytes) = (Vec::new(), 0);
+        let count_max = bound.count_max.min(self.due_left);
         let Self { shared, groups, .. } = self;
         for owned in groups.values_mut() {
             let committed = lock(&owned.committed.state);
             for (queue, taken) in Queue::ALL.into_iter().zip(&mut owned.taken) {
                 let behind = taken.clone();
-                let left = bound.count_max.saturating_sub(due.len());
+                let left = count_max.saturating_sub(due.len());
                 let set = committed.timers.due(queue, bound, behind.as_ref());
                 for place in set.filter(|(_, id)| owned.delta.leaves(id)).take(left).cloned().collect::<Vec<_>>() {
                     let times = committed.timers.get(&place.1);
@@ -234,7 +250,8 @@ impl StateView for SpillingStateView {
             let rank = |timer: &Timer| (timer.domain == TimerDomain::EventTime, timer.fire_at);
             (&first.key, rank(first), one).cmp(&(&second.key, rank(second), other))
         });
-        let due = due.into_iter().map(|(_, timer)| timer).collect();
+        let due: Vec<Timer> = due.into_iter().map(|(_, timer)| timer).collect();
+        self.due_left -= due.len();
         self.cost += bytes;
         if self.cost > self.reserved.bytes() {
             self.reserved.resize(self.cost + STEP_BYTES);

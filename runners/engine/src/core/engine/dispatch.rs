@@ -256,9 +256,14 @@ impl Engine {
                 // Kernels that take whole lanes hold them in memory until they commit, so that several small bundles take less than a large one.
                 let kernel_bytes_max = self.config.kernel_share_bytes / KERNEL_BUNDLES_PER_SHARE;
                 // What a script brings as one bundle stays one.
-                let pick = if self.script.is_some() { Pick::all(pick.stage) } else { pick };
-                let bytes_max = if whole { pick.bytes_max.min(kernel_bytes_max) } else { pick.bytes_max };
-                state.take_lanes(pick.lanes_max, pick.elements_max, bytes_max, whole, now)
+                let mut pick = if self.script.is_some() { Pick::all(pick.stage) } else { pick };
+                if whole {
+                    pick.bytes_max = pick.bytes_max.min(kernel_bytes_max);
+                } else if spec.keyed && self.script.is_none() {
+                    pick.elements_max = pick.elements_max.min(self.config.keyed_elements_max);
+                    pick.bytes_max = pick.bytes_max.min(self.config.kernel_share_bytes);
+                }
+                state.take_lanes(pick.lanes_max, pick.elements_max, pick.bytes_max, whole, now)
             }
         };
         let Some(take) = take else { return false };
