@@ -219,40 +219,6 @@ fn more_timers_than_are_taken_at_once_come_in_the_order_of_time() {
     assert_eq!(taken.len(), 9);
 }
 
-#[test]
-fn what_one_bundle_does_not_fire_is_due_for_the_next() {
-    let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"a"]));
-    let count = 100_000_i64;
-    for at in 0..count {
-        view.set_timer(timer(b"a", &at.to_be_bytes(), Some(at), TimerDomain::EventTime)).unwrap();
-    }
-    let (delta, _) = view.finish();
-    store.apply(delta, LedgerSeq(0));
-    let bound = DueBound { watermark: EventTime::MAX, now: ProcessingTime(0), count_max: 10_000 };
-    let mut fired = Vec::new();
-    for seq in 1.. {
-        let mut view = store.view(&draft(&[b"a"]));
-        let before = fired.len();
-        loop {
-            let due = view.take_due(&bound).unwrap();
-            if due.is_empty() {
-                break;
-            }
-            fired.extend(due.into_iter().filter_map(|timer| timer.fire_at));
-        }
-        assert!(fired.len() - before < count as usize, "all in one bundle");
-        let (delta, summaries) = view.finish();
-        store.apply(delta, LedgerSeq(seq));
-        let next = summaries.iter().find_map(|(_, summary)| summary.next_event).map(EventTime::millis);
-        assert_eq!(next, (fired.len() < count as usize).then_some(fired.len() as i64));
-        if next.is_none() {
-            break;
-        }
-    }
-    assert!(fired.into_iter().eq(0..count));
-}
-
 /// A timer as a look at all of them knows it: its times, the instant of its window's expiry, its hold.
 #[derive(Clone, Copy, Debug)]
 struct Known {

@@ -372,3 +372,39 @@ fn state_that_was_altered_on_disk_is_an_error_that_says_where() {
     disk.damage(0);
     assert_eq!(get(&mut *view, 7).unwrap(), value(7, 100));
 }
+
+#[test]
+fn what_one_bundle_does_not_fire_is_due_for_the_next() {
+    let (_broker, account) = account(1 << 20);
+    let store = SpillingStateStore::new(&account, Arc::new(MemoryDisk::new(1 << 30)));
+    let mut view = store.view(&draft());
+    let count = 25_000_i64;
+    for at in 0..count {
+        let tag = Bytes::copy_from_slice(&at.to_be_bytes());
+        view.set_timer(Timer { tag, ..timer(0, 0, Some(at)) }).unwrap();
+    }
+    let (delta, _) = view.finish();
+    store.apply(delta, LedgerSeq(0));
+    let bound = DueBound { watermark: EventTime::MAX, now: ProcessingTime(0), count_max: 3_000 };
+    let mut fired = Vec::new();
+    for seq in 1.. {
+        let mut view = store.view(&draft());
+        let before = fired.len();
+        loop {
+            let due = view.take_due(&bound).unwrap();
+            if due.is_empty() {
+                break;
+            }
+            fired.extend(due.into_iter().filter_map(|timer| timer.fire_at));
+        }
+        assert!(fired.len() - before < count as usize, "all in one bundle");
+        let (delta, summaries) = view.finish();
+        store.apply(delta, LedgerSeq(seq));
+        let next = summaries.iter().find_map(|(_, summary)| summary.next_event).map(EventTime::millis);
+        assert_eq!(next, (fired.len() < count as usize).then_some(fired.len() as i64));
+        if next.is_none() {
+            break;
+        }
+    }
+    assert!(fired.into_iter().eq(0..count));
+}

@@ -29,8 +29,8 @@ pub struct EngineConfig {
     /// A grouping starts nothing while somebody who reads it has as much waiting.
     pub kernel_share_bytes: u64,
     /// How many elements of keys a bundle of a worker takes at most, except for what a script brings as one bundle. What it writes to
-    /// state stays in memory until it is committed, a few hundred bytes for each element however small. So many take a moment, and more
-    /// of them at once would save nothing.
+    /// state stays in memory until it is committed, a few hundred bytes for each element however small. The more it takes the better:
+    /// what is written again and again for a key is committed once.
     pub keyed_elements_max: u64,
 }
 
@@ -45,7 +45,7 @@ impl Default for EngineConfig {
             join_behind: 16,
             kernel_slots: 2,
             kernel_share_bytes: 32 << 20,
-            keyed_elements_max: 1 << 16,
+            keyed_elements_max: 1 << 20,
         }
     }
 }

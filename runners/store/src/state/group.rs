@@ -7,6 +7,7 @@
 //! What is kept is copied out of what it came in: a few bytes of state would hold on to a whole message otherwise. Names
 //! are shared. Of a group that was never evicted nothing is looked up in the base.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -59,6 +60,13 @@ struct Many {
 }
 
 impl Extents {
+    fn new(stands: Stands, mut extents: impl ExactSizeIterator<Item = Bytes>) -> Self {
+        match (stands, extents.len()) {
+            (Stands::InPlace, 1) => Self::One(extents.next().unwrap_or_default()),
+            _ => Self::Many(Box::new(Many { stands, extents: extents.collect() })),
+        }
+    }
+
     fn as_slice(&self) -> &[Bytes] {
         match self {
             Self::One(extent) => std::slice::from_ref(extent),
@@ -202,7 +210,7 @@ impl GroupState {
         for (id, times) in timers {
             match times {
                 Some(times) => self.timers.set(id, times),
-                None => drop(self.timers.remove(&id)),
+                None => self.timers.remove(&id),
             }
         }
         for (at, window) in windows {
@@ -232,25 +240,33 @@ impl GroupState {
     }
 
     fn write(&mut self, address: Address, written: CellDelta) {
-        if written.cleared {
-            self.clear(&address);
-        }
         let (added, extents_cost) = (length(&written.appended), cost::of_extents(&written.appended));
-        let mut appended = written.appended.into_iter().map(detached);
-        if let Some(extents) = self.cells.get_mut(&address) {
-            appended.for_each(|extent| extents.push(extent));
-        } else if appended.len() > 0 {
-            let in_place = written.cleared || !self.base.may_hold(address.bytes());
-            let extents = if in_place && appended.len() == 1 {
-                Extents::One(appended.next().unwrap_or_default())
-            } else {
-                let stands = if in_place { Stands::InPlace } else { Stands::Behind };
-                Extents::Many(Box::new(Many { stands, extents: appended.collect() }))
-            };
-            self.cells_cost += cost::of_cell(address.bytes());
-            self.cells.insert(address, extents);
-        } else {
-            return;
+        let appended = written.appended.into_iter().map(detached);
+        // On disk there may be something that this is to stand behind, or in the place of.
+        let may_hold = |address: &Address, base: &Base| base.may_hold(address.bytes());
+        match self.cells.entry(address) {
+            Entry::Occupied(held) if written.cleared => {
+                self.bytes -= length(held.get().as_slice());
+                self.cells_cost -= cost::of_extents(held.get().as_slice());
+                if appended.len() > 0 || may_hold(held.key(), &self.base) {
+                    *held.into_mut() = Extents::new(Stands::InPlace, appended);
+                } else {
+                    self.cells_cost -= cost::of_cell(held.key().bytes());
+                    held.remove();
+                }
+            }
+            Entry::Occupied(held) => {
+                let held = held.into_mut();
+                appended.for_each(|extent| held.push(extent));
+            }
+            Entry::Vacant(free) => {
+                let older = may_hold(free.key(), &self.base);
+                if appended.len() > 0 || (written.cleared && older) {
+                    let stands = if older && !written.cleared { Stands::Behind } else { Stands::InPlace };
+                    self.cells_cost += cost::of_cell(free.key().bytes());
+                    free.insert(Extents::new(stands, appended));
+                }
+            }
         }
         self.bytes += added;
         self.cells_cost += extents_cost;
@@ -260,15 +276,6 @@ impl GroupState {
         if let Some(extents) = self.cells.remove(address) {
             self.bytes -= length(extents.as_slice());
             self.cells_cost -= cost::of_cell(address) + cost::of_extents(extents.as_slice());
-        }
-    }
-
-    fn clear(&mut self, address: &Address) {
-        self.remove(address.bytes());
-        if self.base.may_hold(address.bytes()) {
-            self.cells_cost += cost::of_cell(address.bytes());
-            let cleared = Many { stands: Stands::InPlace, extents: Vec::new() };
-            self.cells.insert(address.clone(), Extents::Many(Box::new(cleared)));
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Law: what the queues and the holds say is what a look at all timers would, so that finding what is due costs in
 //! proportion to what is due. Knows nothing of bundles.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -116,32 +117,62 @@ impl Timers {
 
     /// Sets a timer, in place of what it was set to before.
     pub(super) fn set(&mut self, id: TimerId, times: TimerTimes) {
-        let id = self.remove(&id).unwrap_or(id);
+        match self.by_id.entry(id) {
+            Entry::Occupied(mut held) => {
+                let id = held.key().clone();
+                let before = std::mem::replace(held.get_mut(), times);
+                let times = held.get().clone();
+                // Most are set to the same instant again.
+                if !before.due().eq(times.due()) {
+                    self.unqueue(&id, &before);
+                    self.queue(&id, &times);
+                }
+                if before.hold != times.hold {
+                    self.let_go(before.hold);
+                    self.hold(times.hold);
+                }
+            }
+            Entry::Vacant(free) => {
+                let id = free.key().clone();
+                let times = free.insert(times).clone();
+                self.cost += cost::of_timer(&id);
+                self.queue(&id, &times);
+                self.hold(times.hold);
+            }
+        }
+    }
+
+    /// Removes a timer, if it is set.
+    pub(super) fn remove(&mut self, id: &TimerId) {
+        let Some((id, times)) = self.by_id.remove_entry(id) else { return };
+        self.cost -= cost::of_timer(&id);
+        self.unqueue(&id, &times);
+        self.let_go(times.hold);
+    }
+
+    fn queue(&mut self, id: &TimerId, times: &TimerTimes) {
         for (queue, at) in times.due() {
             self.queues[queue as usize].insert((at, id.clone()));
         }
-        *self.holds.entry(times.hold).or_insert(0) += 1;
-        self.cost += cost::of_timer(&id);
-        self.by_id.insert(id, times);
     }
 
-    /// Removes a timer; returns its identity, as it was kept, if it was set.
-    pub(super) fn remove(&mut self, id: &TimerId) -> Option<TimerId> {
-        let (id, times) = self.by_id.remove_entry(id)?;
-        self.cost -= cost::of_timer(&id);
-        let mut place = (0, id);
+    fn unqueue(&mut self, id: &TimerId, times: &TimerTimes) {
         for (queue, at) in times.due() {
-            place.0 = at;
-            self.queues[queue as usize].remove(&place);
+            self.queues[queue as usize].remove(&(at, id.clone()));
         }
-        let held = self.holds.get_mut(&times.hold).map_or(0, |count| {
+    }
+
+    fn hold(&mut self, at: EventTime) {
+        *self.holds.entry(at).or_insert(0) += 1;
+    }
+
+    fn let_go(&mut self, at: EventTime) {
+        if let Some(count) = self.holds.get_mut(&at) {
             *count -= 1;
-            *count
-        });
-        if held == 0 {
-            self.holds.remove(&times.hold);
+            if *count == 0 {
+                self.holds.remove(&at);
+            }
         }
-        Some(place.1)
     }
 
     /// Timers that are due in a queue, in its order, behind a place where somebody stopped.

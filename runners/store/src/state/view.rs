@@ -32,8 +32,15 @@ const STEP_BYTES: u64 = 64 << 10;
 /// Blocks that were read are kept for the next read as long as they take less than this share of the budget.
 const BLOCKS_SHARE: u64 = 64;
 
-/// So many timers fire in one bundle: that they have fired stays in memory until it is committed, as does what they write.
-const DUE_PER_BUNDLE: usize = 1 << 16;
+/// The timers that fire in one bundle take this share of the budget at most: that they have fired stays in memory until it is
+/// committed, as does what they write.
+const DUE_SHARE: u64 = 64;
+
+/// About what one of them takes.
+const DUE_BYTES: u64 = 256;
+
+/// With fewer of them a bundle would cost more than they do.
+const DUE_MIN: u64 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct SpillingStateView {
@@ -75,17 +82,8 @@ impl SpillingStateView {
         let groups = groups.map(|(group, committed)| (group, Owned::new(committed))).collect();
         let addresses = Addresses::new(shared.names.clone());
         let pane = Arc::from([]);
-        Self {
-            shared,
-            groups,
-            addresses,
-            pane,
-            expiries: HashMap::new(),
-            due_left: DUE_PER_BUNDLE,
-            cost: 0,
-            blocks: 0,
-            reserved,
-        }
+        let due_left = (shared.memory.budget() / DUE_SHARE / DUE_BYTES).max(DUE_MIN) as usize;
+        Self { shared, groups, addresses, pane, expiries: HashMap::new(), due_left, cost: 0, blocks: 0, reserved }
     }
 
     /// Enters more memory into the books. What finds room neither in memory nor on disk fails the bundle.
