@@ -70,12 +70,20 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The line of the SDK's trace that says what was wrong: in Python's the exception, with the transform behind it.
+    /// The line of the SDK's trace that says what was wrong: in Python's the exception, with the transform behind it; in Java's what
+    /// everything else was because of, which frames follow.
     pub fn cause(&self) -> &str {
-        let lines = || self.error.lines().map(str::trim).filter(|line| !line.is_empty());
-        let named = lines().find(|line| line.contains("[while running "));
-        named.or_else(|| lines().next_back()).unwrap_or_default()
+        cause(&self.error)
     }
+}
+
+fn cause(trace: &str) -> &str {
+    let lines = || trace.lines().map(str::trim).filter(|line| !line.is_empty());
+    let named = || lines().find(|line| line.contains("[while running "));
+    let first = || lines().filter_map(|line| line.strip_prefix("Caused by: ")).next_back();
+    let is_frame = |line: &&str| line.starts_with("at ") || line.starts_with("... ");
+    let last = || lines().rfind(|line| !is_frame(line));
+    named().or_else(first).or_else(last).unwrap_or_default()
 }
 
 /// Why dead letters cannot be kept, or read.
@@ -274,4 +282,24 @@ pub(crate) fn replayed_name(path: &Path) -> PathBuf {
 
 pub(crate) fn io_error(doing: &'static str, path: &Path, why: io::Error) -> DeadLetterError {
     DeadLetterError::Io { doing, path: path.to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_is_found_in_the_traces_of_each_sdk() {
+        let check = |trace: &str, expected: &str| assert_eq!(cause(trace), expected, "{trace}");
+        let python = "stage `Parse` failed: Traceback (most recent call last):\n  File \"p.py\", line 1, in parse\nValueError: no \
+                      number [while running 'Parse']\n\nDuring handling of it\nRuntimeError: more\n";
+        check(python, "ValueError: no number [while running 'Parse']");
+        let java = "stage `Parse` failed: UserCodeException: NumberFormatException: no number\n\tat Fn.wrap(Fn.java:1)\n\t... 2 \
+                    more\nCaused by: RuntimeException: why\n\tat Fn.process(Fn.java:2)\nCaused by: NumberFormatException: no \
+                    number\n\tat java.base/Integer.parseInt(Integer.java:3)\n\t... 7 more\n";
+        check(java, "NumberFormatException: no number");
+        check("IOException: gone\n\tat Fn.read(Fn.java:4)\n", "IOException: gone");
+        check("process bundle failed\n\tcaused by:\nno number\n", "no number");
+        check("", "");
+    }
 }

@@ -1,5 +1,5 @@
 //! Dead letters, with Beam's Go SDK, which takes the option as an experiment: the element that fails is written to a file, and the rest
-//! comes out.
+//! comes out; the mended program takes what was put aside.
 
 mod harness;
 
@@ -33,5 +33,9 @@ fn what_fails_is_put_aside_on_each_runner() {
         for part in ["lengthOf", "warped", "warped timber cannot be measured", "global"] {
             assert!(told.contains(part), "on {runner} it does not tell {part}: {told}");
         }
+        let mut replay = purlin();
+        replay.args(["dead-letters", "replay"]).arg(&dead).args(["--runner", runner, "--"]);
+        replay.arg(&program).arg("--mended");
+        finish(replay).well().says(&["the sum is 6\n", "1 dead letters were replayed"]);
     }
 }

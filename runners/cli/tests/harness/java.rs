@@ -24,7 +24,13 @@ pub(crate) fn examples() -> &'static str {
 /// the temporary folder for each pipeline, which goes with this one.
 pub(crate) fn run(words: &[&str], class_path: &str, folder: &Path, program: &[&str]) -> Command {
     let mut command = purlin();
-    command.arg("run").args(words).args(["--", "java"]).arg(format!("-Djava.io.tmpdir={}", folder.display()));
+    command.arg("run").args(words);
+    behind(command, class_path, folder, program)
+}
+
+/// The same behind words of Purlin that run a program.
+pub(crate) fn behind(mut command: Command, class_path: &str, folder: &Path, program: &[&str]) -> Command {
+    command.args(["--", "java"]).arg(format!("-Djava.io.tmpdir={}", folder.display()));
     command.args(["-cp", class_path]).args(program);
     command
 }
