@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -19,10 +20,10 @@ use purlin_model::pane::PaneInfo;
 use purlin_model::time::{EventTime, Millis};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_native::{
-    Chunk, Codec, Collected, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, Text,
-    collect, typed,
+    Codec, Collected, Int, NativeBundle, NativeError, NativeJob, NativeStage, Pair, SyntheticSource, collect,
 };
 use purlin_store::{MemoryBroker, SpillFolder, Storage};
+use support::threads;
 
 const MIB: u64 = 1 << 20;
 const KEYS: i64 = 8_000;
@@ -123,14 +124,9 @@ fn value(key: &[u8], count: i64) -> Vec<u8> {
 }
 
 fn source(job: &mut NativeJob) -> OutputHandle {
-    let impulse = job.graph.impulse("Impulse");
     let elements = KEYS * ROUNDS;
-    let pieces = typed::<Text, Pair<Int, Int>, _>(move |_: Chunk<'_, Vec<u8>>, out: &mut Vec<(i64, i64)>| {
-        out.extend((0..8).map(|piece| (elements / 8 * piece, elements / 8 * (piece + 1))));
-        Ok(())
-    });
-    let pieces = job.stage::<Pair<Int, Int>>("Split", &[impulse], WindowCoder::Global, pieces);
-    let read = SyntheticSource {
+    let pieces = (0..8).map(|piece| (elements / 8 * piece, elements / 8 * (piece + 1)));
+    let numbers = SyntheticSource {
         positions_max: i64::MAX,
         step: Millis(0),
         resume_delay: None,
@@ -139,10 +135,7 @@ fn source(job: &mut NativeJob) -> OutputHandle {
             Pair::<Int, Int>::encode(&(position * 7_919 % KEYS, position), out);
         },
     };
-    let read = job.stage::<Pair<Int, Int>>("Read", &[pieces], WindowCoder::Global, read);
-    let stage = job.graph.producer(read);
-    job.graph.stage_mut(stage).splittable = true;
-    read
+    support::read::<Pair<Int, Int>>(job, pieces.collect(), numbers)
 }
 
 /// A job of [`KEYS`] keys, each of which has [`ROUNDS`] elements.
@@ -156,10 +149,6 @@ fn remembering(folder: &Path, at_end: Option<fn(&Path)>) -> (NativeJob, Collecte
     let (sink, collected) = collect::<Pair<Int, Int>>(WindowCoder::Global);
     job.sink("Collect", &[counts], sink);
     (job, collected)
-}
-
-fn threads() -> Arc<rayon::ThreadPool> {
-    Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads"))
 }
 
 fn schedule(bundle_elements_max: u64) -> Box<EagerSchedule> {

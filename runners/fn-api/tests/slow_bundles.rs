@@ -15,35 +15,11 @@ use purlin_proto::fn_execution::v1::instruction_response::Response as Answer;
 use support::harness::{DataStream, Harness};
 use support::job::{Job, kv, wire};
 use support::plan::{external, sink};
+use support::scene::Scene;
 use support::server::Server;
 use support::worker_pool::WorkerPool;
 
-/// A job with one worker that is up.
-struct Scene {
-    server: Server,
-    pool: WorkerPool,
-    job: Job,
-    worker: Harness,
-}
-
 impl Scene {
-    async fn set() -> Self {
-        Self::with(WorkerLimits::default()).await
-    }
-
-    async fn with(limits: WorkerLimits) -> Self {
-        let server = Server::with(FnApiConfig::default(), limits).await;
-        let mut pool = WorkerPool::start().await;
-        let mut job = Job::open(&server, external(&pool.endpoint));
-        let worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
-        assert_eq!(job.slots().await, 1);
-        Self { server, pool, job, worker }
-    }
-
-    fn sinks(&self) -> [String; 2] {
-        [sink(self.job.plan.main), sink(self.job.plan.other)]
-    }
-
     /// A bundle that has begun, and the stream of its data.
     async fn bundle(&mut self, elements: &[Vec<u8>]) -> (String, DataStream) {
         self.job.start(elements);
@@ -73,7 +49,7 @@ async fn a_bundle_passes_its_elements_through() {
     let mut data = scene.worker.open_data().await;
     let input = data.input(&instruction).await;
     assert_eq!(input, wire(&elements));
-    let [main, other] = scene.sinks();
+    let [main, other] = scene.job.sinks();
     data.send(&instruction, &main, input, false);
     data.end(&instruction, &[main, other]);
     scene.worker.done(&instruction);
@@ -92,7 +68,7 @@ async fn a_response_may_overtake_the_data() {
     let input = data.input(&instruction).await;
     scene.worker.done(&instruction);
     // An answer that the worker gives behind the response has the server read the response first.
-    let [main, other] = scene.sinks();
+    let [main, other] = scene.job.sinks();
     data.send(&instruction, &other, input.clone(), true);
     data.send(&instruction, &main, input, true);
     let result = scene.job.finished().await;
@@ -105,7 +81,7 @@ async fn an_element_may_straddle_messages() {
     let mut scene = Scene::set().await;
     let elements = [kv("key", "first"), kv("key", "second")];
     let (instruction, data) = scene.bundle(&elements).await;
-    let [main, other] = scene.sinks();
+    let [main, other] = scene.job.sinks();
     for byte in wire(&elements) {
         data.send(&instruction, &main, vec![byte], false);
     }
@@ -120,7 +96,7 @@ async fn an_element_may_straddle_messages() {
 async fn an_error_is_the_users_and_leaves_nothing() {
     let mut scene = Scene::set().await;
     let (instruction, data) = scene.bundle(&[kv("a", "1")]).await;
-    let [main, _] = scene.sinks();
+    let [main, _] = scene.job.sinks();
     data.send(&instruction, &main, wire(&[kv("x", "y")]), false);
     scene.worker.fail(&instruction, "Traceback: ValueError: no");
     assert_eq!(scene.job.failed().await, Failure::User("Traceback: ValueError: no".to_owned()));
@@ -128,7 +104,7 @@ async fn an_error_is_the_users_and_leaves_nothing() {
     data.send(&instruction, &main, b"late and no element".to_vec(), true);
     scene.job.start(&[]);
     let (instruction, _) = scene.worker.bundle().await;
-    data.end(&instruction, &scene.sinks());
+    data.end(&instruction, &scene.job.sinks());
     scene.worker.done(&instruction);
     let result = scene.job.finished().await;
     assert_eq!(result.outputs, []);
@@ -139,7 +115,7 @@ async fn an_error_is_the_users_and_leaves_nothing() {
 async fn bytes_that_are_no_elements_fail_the_bundle_and_name_the_output() {
     let mut scene = Scene::set().await;
     let (instruction, data) = scene.bundle(&[]).await;
-    let [main, _] = scene.sinks();
+    let [main, _] = scene.job.sinks();
     // A timestamp that Beam does not have: no more bytes can make it good.
     data.send(&instruction, &main, vec![0xff; 40], false);
     let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
@@ -151,7 +127,7 @@ async fn bytes_that_are_no_elements_fail_the_bundle_and_name_the_output() {
 async fn an_element_without_an_end_fails_the_bundle() {
     let mut scene = Scene::set().await;
     let (instruction, data) = scene.bundle(&[]).await;
-    let [main, _] = scene.sinks();
+    let [main, _] = scene.job.sinks();
     let mut bytes = wire(&[kv("a", "1")]);
     bytes.pop();
     data.send(&instruction, &main, bytes, true);
@@ -188,7 +164,7 @@ async fn a_lost_worker_is_replaced_and_its_bundle_comes_back() {
     scene.worker = Harness::connect(&scene.server.endpoint, &next).await;
     assert_eq!(scene.job.slots().await, 1);
     let (instruction, data) = scene.bundle(&[kv("a", "1")]).await;
-    data.end(&instruction, &[sink(scene.job.plan.main), sink(scene.job.plan.other)]);
+    data.end(&instruction, &scene.job.sinks());
     scene.worker.done(&instruction);
     scene.job.finished().await;
     scene.job.executor.shutdown(Parting::InPeace);
@@ -225,7 +201,7 @@ async fn a_second_control_stream_of_a_worker_ends_the_first() {
     drop((first, data));
     // The end of the first stream is no loss of the worker.
     let (instruction, data) = scene.bundle(&[kv("a", "1")]).await;
-    data.end(&instruction, &scene.sinks());
+    data.end(&instruction, &scene.job.sinks());
     scene.worker.done(&instruction);
     scene.job.finished().await;
     scene.end().await;
@@ -280,7 +256,7 @@ async fn a_large_input_comes_in_messages_of_whole_elements() {
     let elements: Vec<_> = (0..60).map(|_| [vec![1, b'k', 0x80, 0x80, 0x08], vec![7; 1 << 17]].concat()).collect();
     let (instruction, mut data) = scene.bundle(&elements).await;
     assert_eq!(data.input(&instruction).await, wire(&elements));
-    data.end(&instruction, &scene.sinks());
+    data.end(&instruction, &scene.job.sinks());
     scene.worker.done(&instruction);
     scene.job.finished().await;
     scene.end().await;
@@ -333,7 +309,7 @@ async fn a_job_that_is_dropped_lets_its_workers_go() {
 async fn a_committed_bundle_is_finalized_once_and_before_its_worker_leaves() {
     let mut scene = Scene::set().await;
     let (instruction, data) = scene.bundle(&[kv("a", "1")]).await;
-    data.end(&instruction, &scene.sinks());
+    data.end(&instruction, &scene.job.sinks());
     let response = fnpb::ProcessBundleResponse { requires_finalization: true, ..Default::default() };
     scene.worker.answer(&instruction, Answer::ProcessBundle(response));
     assert!(scene.job.finished().await.wants_finalize);
@@ -359,7 +335,7 @@ async fn outputs_of_a_failed_bundle_are_not_kept() {
     let mut scene = Scene::set().await;
     let (instruction, data) = scene.bundle(&[kv("a", "1")]).await;
     let before = scene.job.batches.resident_bytes();
-    let [main, _] = scene.sinks();
+    let [main, _] = scene.job.sinks();
     // More than a batch, so that some of it has reached the store.
     let large = [vec![1, b'k', 0x80, 0x80, 0x40], vec![7; 1 << 20]].concat();
     data.send(&instruction, &main, wire(&[large.clone(), large]), true);

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use purlin_engine::core::event::Failure;
-use purlin_fn_api::{FnApiConfig, WorkerLimits};
+use purlin_fn_api::WorkerLimits;
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::elements::Timers;
 use purlin_proto::fn_execution::v1::instruction_response::Response as Answer;
 use support::harness::{DataStream, Harness, metric};
 use support::job::{Job, header, kv, wire};
-use support::plan::{external, sink};
+use support::scene::Scene;
 use support::server::Server;
 use support::worker_pool::WorkerPool;
 
 /// A job with one worker that is up, and its data stream.
-struct Scene {
+struct Liar {
     server: Server,
     _pool: WorkerPool,
     job: Job,
@@ -27,17 +27,13 @@ struct Scene {
     data: DataStream,
 }
 
-impl Scene {
+impl Liar {
     async fn set() -> Self {
         Self::with(WorkerLimits::default()).await
     }
 
     async fn with(limits: WorkerLimits) -> Self {
-        let server = Server::with(FnApiConfig::default(), limits).await;
-        let mut pool = WorkerPool::start().await;
-        let mut job = Job::open(&server, external(&pool.endpoint));
-        let worker = Harness::connect(&server.endpoint, &pool.asked().await.worker_id).await;
-        assert_eq!(job.slots().await, 1);
+        let Scene { server, pool, job, worker } = Scene::with(limits).await;
         let data = worker.open_data().await;
         Self { server, _pool: pool, job, worker, data }
     }
@@ -45,10 +41,6 @@ impl Scene {
     async fn bundle(&mut self) -> String {
         self.job.start(&[kv("a", "1")]);
         self.worker.bundle().await.0
-    }
-
-    fn sinks(&self) -> [String; 2] {
-        [sink(self.job.plan.main), sink(self.job.plan.other)]
     }
 
     /// Why the bundle failed. Whatever it was, the next one passes.
@@ -62,7 +54,7 @@ impl Scene {
     /// An honest bundle.
     async fn passes(&mut self) {
         let instruction = self.bundle().await;
-        let [main, other] = self.sinks();
+        let [main, other] = self.job.sinks();
         self.data.send(&instruction, &main, wire(&[kv("a", "1")]), false);
         self.data.end(&instruction, &[main, other]);
         self.worker.done(&instruction);
@@ -77,8 +69,8 @@ impl Scene {
 
 #[tokio::test]
 async fn a_length_that_no_element_has_is_refused_before_its_bytes_come() {
-    let mut scene = Scene::set().await;
-    let [main, _] = scene.sinks();
+    let mut scene = Liar::set().await;
+    let [main, _] = scene.job.sinks();
     for lie in [&[1, b'k', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..], &[0x80; 11], &[0xff; 10]] {
         let instruction = scene.bundle().await;
         scene.data.send(&instruction, &main, [&header()[..], lie].concat(), false);
@@ -90,8 +82,8 @@ async fn a_length_that_no_element_has_is_refused_before_its_bytes_come() {
 
 #[tokio::test]
 async fn a_count_of_windows_that_cannot_be_is_refused() {
-    let mut scene = Scene::set().await;
-    let [main, _] = scene.sinks();
+    let mut scene = Liar::set().await;
+    let [main, _] = scene.job.sinks();
     for count in [-1_i32, 2, 1 << 20, i32::MAX] {
         let instruction = scene.bundle().await;
         let mut element = header();
@@ -105,8 +97,8 @@ async fn a_count_of_windows_that_cannot_be_is_refused() {
 
 #[tokio::test]
 async fn an_instant_outside_of_beams_range_is_refused() {
-    let mut scene = Scene::set().await;
-    let [main, _] = scene.sinks();
+    let mut scene = Liar::set().await;
+    let [main, _] = scene.job.sinks();
     for instant in [[0; 8], [0xff; 8]] {
         let instruction = scene.bundle().await;
         let mut element = header();
@@ -120,8 +112,8 @@ async fn an_instant_outside_of_beams_range_is_refused() {
 
 #[tokio::test]
 async fn what_comes_after_the_last_is_refused() {
-    let mut scene = Scene::set().await;
-    let [main, _] = scene.sinks();
+    let mut scene = Liar::set().await;
+    let [main, _] = scene.job.sinks();
     for late in [Bytes::new(), Bytes::from(wire(&[kv("a", "1")]))] {
         let instruction = scene.bundle().await;
         scene.data.send(&instruction, &main, Bytes::new(), true);
@@ -134,7 +126,7 @@ async fn what_comes_after_the_last_is_refused() {
 
 #[tokio::test]
 async fn timers_of_nobody_are_refused() {
-    let mut scene = Scene::set().await;
+    let mut scene = Liar::set().await;
     for transform in ["work", "nobody"] {
         let instruction_id = scene.bundle().await;
         let timers = Timers {
@@ -153,7 +145,7 @@ async fn timers_of_nobody_are_refused() {
 
 #[tokio::test]
 async fn a_bundle_is_answered_once() {
-    let mut scene = Scene::set().await;
+    let mut scene = Liar::set().await;
     let instruction = scene.bundle().await;
     scene.worker.done(&instruction);
     scene.worker.done(&instruction);
@@ -164,7 +156,7 @@ async fn a_bundle_is_answered_once() {
 
 #[tokio::test]
 async fn an_answer_of_another_kind_is_refused() {
-    let mut scene = Scene::set().await;
+    let mut scene = Liar::set().await;
     let instruction = scene.bundle().await;
     scene.worker.answer(&instruction, Answer::FinalizeBundle(fnpb::FinalizeBundleResponse {}));
     let why = scene.refused().await;
@@ -175,9 +167,9 @@ async fn an_answer_of_another_kind_is_refused() {
 #[tokio::test]
 async fn a_stream_that_never_ends_fails_the_bundle_once_its_worker_has_answered() {
     let limits = WorkerLimits { rest_timeout: Duration::from_millis(50), ..WorkerLimits::default() };
-    let mut scene = Scene::with(limits).await;
+    let mut scene = Liar::with(limits).await;
     let instruction = scene.bundle().await;
-    let [main, other] = scene.sinks();
+    let [main, other] = scene.job.sinks();
     scene.data.send(&instruction, &main, wire(&[kv("a", "1")]), true);
     scene.worker.done(&instruction);
     let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
@@ -188,9 +180,9 @@ async fn a_stream_that_never_ends_fails_the_bundle_once_its_worker_has_answered(
 
 #[tokio::test]
 async fn what_is_said_of_strangers_changes_nothing() {
-    let mut scene = Scene::set().await;
+    let mut scene = Liar::set().await;
     let instruction = scene.bundle().await;
-    let [main, other] = scene.sinks();
+    let [main, other] = scene.job.sinks();
     scene.data.send("i-of-nobody", &main, vec![0xff; 64], true);
     let progress = fnpb::ProcessBundleProgressResponse::default();
     scene.worker.answer("i-of-nobody", Answer::ProcessBundleProgress(progress));
@@ -206,9 +198,9 @@ async fn what_is_said_of_strangers_changes_nothing() {
 
 #[tokio::test]
 async fn metrics_that_are_none_do_not_fail_a_bundle() {
-    let mut scene = Scene::set().await;
+    let mut scene = Liar::set().await;
     let instruction = scene.bundle().await;
-    scene.data.end(&instruction, &scene.sinks());
+    scene.data.end(&instruction, &scene.job.sinks());
     let mut garbage = metric("work", "count");
     garbage.payload = Bytes::from_static(&[0xff; 40]);
     let unheard = purlin_proto::pipeline::v1::MonitoringInfo::default();

@@ -14,7 +14,7 @@ use purlin_fn_api::{FnApiConfig, WorkerLimits};
 use rustix::process::{Pid, test_kill_process};
 use support::harness::Harness;
 use support::job::{Job, kv};
-use support::plan::{process, sink};
+use support::plan::process;
 use support::server::Server;
 use support::soon;
 use tempfile::TempDir;
@@ -232,7 +232,7 @@ async fn several_processes_share_the_bundles_of_one_environment() {
     job.start(&[kv("b", "2")]);
     // A third waits for whoever is done first.
     job.start(&[kv("c", "3")]);
-    let sinks = [sink(job.plan.main), sink(job.plan.other)];
+    let sinks = job.sinks();
     let (at_first, _) = first.bundle().await;
     let (at_second, _) = second.bundle().await;
     let data = second.open_data().await;

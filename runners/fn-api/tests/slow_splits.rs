@@ -19,7 +19,7 @@ use purlin_proto::pipeline::v1::{Environment, is_bounded};
 use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use support::harness::{DataStream, Harness, metric};
 use support::job::{Job, NOW, kv, wire};
-use support::plan::{external, sink};
+use support::plan::external;
 use support::server::Server;
 use support::worker_pool::WorkerPool;
 
@@ -53,7 +53,7 @@ impl Scene {
         let (instruction, _) = worker.bundle().await;
         let mut data = worker.open_data().await;
         assert_eq!(data.input(&instruction).await, wire(&elements));
-        let sinks = [sink(job.plan.main), sink(job.plan.other)];
+        let sinks = job.sinks();
         Self { server, job, worker, data, running, instruction, sinks, _pool: pool }
     }
 

@@ -21,7 +21,7 @@ use purlin_proto::fn_execution::v1::state_key::{
 use purlin_proto::fn_execution::v1::{OrderedListRange, ProcessBundleRequest};
 use support::harness::{DataStream, Harness, StateStream, append, clear, get};
 use support::job::{Job, header, kv};
-use support::plan::{ALLOWED_LATENESS, external, sink};
+use support::plan::{ALLOWED_LATENESS, external};
 use support::server::Server;
 use support::worker_pool::WorkerPool;
 
@@ -72,7 +72,7 @@ impl Scene {
 
     /// Ends the bundle well, lets its state count, and begins the next one.
     async fn commit(&mut self) -> ProcessBundleRequest {
-        self.data.end(&self.instruction, &[sink(self.job.plan.main), sink(self.job.plan.other)]);
+        self.data.end(&self.instruction, &self.job.sinks());
         self.worker.done(&self.instruction);
         let result = self.job.finished().await;
         let seq = purlin_engine::core::action::LedgerSeq(0);
@@ -257,7 +257,7 @@ async fn state_goes_with_its_window() {
         header
     };
     let expiry = window.max_timestamp() + ALLOWED_LATENESS;
-    let sinks = [sink(job.plan.main), sink(job.plan.other)];
+    let sinks = job.sinks();
     let seq = purlin_engine::core::action::LedgerSeq(0);
     // At its expiry an element may come, and keeps something.
     job.watermark = expiry;

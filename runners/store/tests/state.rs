@@ -2,35 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use purlin_engine::core::action::{BundleDraft, BundleId, LedgerSeq};
+use purlin_engine::core::action::{BundleDraft, LedgerSeq};
 use purlin_engine::core::bundle::GroupSummary;
-use purlin_engine::core::lane::Lane;
-use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Cell, DueBound, Page, StateError, StateStore, StateView, Timer, TimerDomain};
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_store::{SpillingStateStore, StateSize};
-
-fn draft(keys: &[&[u8]]) -> BundleDraft {
-    let mut lanes: Vec<_> = keys.iter().map(|key| Lane::Group(KeyGroup::of_key(key))).collect();
-    lanes.sort();
-    lanes.dedup();
-    BundleDraft {
-        id: BundleId(0),
-        stage: StageId(1),
-        lanes,
-        input: Vec::new(),
-        merged: Vec::new(),
-        watermark: EventTime::MAX,
-        now: ProcessingTime(0),
-        attempt: 0,
-        draining: false,
-    }
-}
+use support::{draft_of, pages};
 
 fn cell(key: &[u8], map_key: Option<&[u8]>) -> Cell {
     Cell {
@@ -43,14 +27,7 @@ fn cell(key: &[u8], map_key: Option<&[u8]>) -> Cell {
 }
 
 fn read_all(view: &mut dyn StateView, cell: &Cell) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut from = Some(Page::default());
-    while let Some(page) = from {
-        let (data, next) = view.read(cell, page).unwrap();
-        all.extend_from_slice(&data);
-        from = next;
-    }
-    all
+    pages(view, cell).unwrap().concat()
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +53,7 @@ proptest! {
         let keys: [&[u8]; 3] = [&[0], &[1], &[2]];
         let mut committed: [Vec<u8>; 3] = Default::default();
         let mut seen = committed.clone();
-        let mut view = store.view(&draft(&keys));
+        let mut view = store.view(&draft_of(&keys));
         for (seq, operation) in operations.into_iter().enumerate() {
             match operation {
                 Operation::Append(key, bytes) => {
@@ -96,7 +73,7 @@ proptest! {
                         store.discard(delta);
                         seen = committed.clone();
                     }
-                    view = store.view(&draft(&keys));
+                    view = store.view(&draft_of(&keys));
                 }
             }
             for key in 0..3u8 {
@@ -109,7 +86,7 @@ proptest! {
 #[test]
 fn a_key_outside_the_bundle_is_refused_by_name() {
     let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"mine"]));
+    let mut view = store.view(&draft_of(&[b"mine"]));
     let foreign =
         (0u8..).map(|byte| vec![byte]).find(|key| KeyGroup::of_key(key) != KeyGroup::of_key(b"mine")).unwrap();
     let expected = StateError::ForeignKey { transform: "Count".into(), state: "seen".into() };
@@ -119,7 +96,7 @@ fn a_key_outside_the_bundle_is_refused_by_name() {
 #[test]
 fn large_state_is_read_in_pages_that_end_between_appends() {
     let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"k"]));
+    let mut view = store.view(&draft_of(&[b"k"]));
     for size in [600_000usize, 600_000, 2_000_000, 1] {
         view.append(&cell(b"k", None), vec![1; size].into()).unwrap();
     }
@@ -136,13 +113,13 @@ fn large_state_is_read_in_pages_that_end_between_appends() {
 #[test]
 fn map_keys_are_those_that_hold_something() {
     let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"k"]));
+    let mut view = store.view(&draft_of(&[b"k"]));
     for map_key in [b"b", b"a", b"c"] {
         view.append(&cell(b"k", Some(map_key)), Bytes::from_static(b"v")).unwrap();
     }
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
-    let mut view = store.view(&draft(&[b"k"]));
+    let mut view = store.view(&draft_of(&[b"k"]));
     view.clear(&cell(b"k", Some(b"c"))).unwrap();
     view.append(&cell(b"k", Some(b"d")), Bytes::from_static(b"v")).unwrap();
     let keys: Vec<_> = view.map_keys(&cell(b"k", None)).unwrap();
@@ -168,7 +145,7 @@ fn timer(key: &[u8], tag: &[u8], at: Option<i64>, domain: TimerDomain) -> Timer 
 fn timers_are_set_moved_cleared_and_taken_in_order() {
     let store = SpillingStateStore::in_memory();
     let timer = |key: &'static [u8], tag: &'static [u8], at: Option<i64>| timer(key, tag, at, TimerDomain::EventTime);
-    let mut view = store.view(&draft(&[b"a", b"b"]));
+    let mut view = store.view(&draft_of(&[b"a", b"b"]));
     view.set_timer(timer(b"b", b"", Some(5))).unwrap();
     view.set_timer(timer(b"a", b"x", Some(9))).unwrap();
     view.set_timer(timer(b"a", b"y", Some(3))).unwrap();
@@ -178,7 +155,7 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
     let (delta, summaries) = view.finish();
     store.apply(delta, LedgerSeq(0));
     assert_eq!(summaries.iter().filter_map(|(_, summary)| summary.next_event).min(), Some(EventTime::from_millis(3)));
-    let mut view = store.view(&draft(&[b"a", b"b"]));
+    let mut view = store.view(&draft_of(&[b"a", b"b"]));
     let bound = DueBound { watermark: EventTime::from_millis(8), now: ProcessingTime(0), count_max: 10 };
     let due: Vec<_> = view.take_due(&bound).unwrap().into_iter().map(|timer| (timer.key, timer.fire_at)).collect();
     let expected = [(Bytes::from("a"), Some(3)), (Bytes::from("a"), Some(7)), (Bytes::from("b"), Some(5))];
@@ -193,14 +170,14 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
 #[test]
 fn more_timers_than_are_taken_at_once_come_in_the_order_of_time() {
     let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"a", b"b"]));
+    let mut view = store.view(&draft_of(&[b"a", b"b"]));
     for at in 0..10_i64 {
         let key: &[u8] = if at % 2 == 0 { b"a" } else { b"b" };
         view.set_timer(timer(key, &at.to_be_bytes(), Some(at), TimerDomain::EventTime)).unwrap();
     }
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
-    let mut view = store.view(&draft(&[b"a", b"b"]));
+    let mut view = store.view(&draft_of(&[b"a", b"b"]));
     let bound = DueBound { watermark: EventTime::from_millis(9), now: ProcessingTime(0), count_max: 4 };
     let mut taken: Vec<Timer> = Vec::new();
     loop {
@@ -280,7 +257,7 @@ proptest! {
         let keys: [&[u8]; 2] = [b"a", b"b"];
         let mut set = std::collections::BTreeMap::<(usize, u8), Known>::new();
         for Bundle { writes, watermark, now, counts } in bundles {
-            let mut view = store.view(&draft(&keys));
+            let mut view = store.view(&draft_of(&keys));
             let mut with = set.clone();
             let bound = DueBound { watermark, now: ProcessingTime(now), count_max };
             let mut told = Vec::new();
@@ -339,7 +316,7 @@ const KEYS: [&[u8]; 3] = [b"a", b"b", b"c"];
 
 impl Keyed {
     fn view(&self) -> Box<dyn StateView> {
-        self.store.view(&BundleDraft { watermark: self.watermark, ..draft(&KEYS) })
+        self.store.view(&BundleDraft { watermark: self.watermark, ..draft_of(&KEYS) })
     }
 
     fn end(&mut self, view: Box<dyn StateView>) {
@@ -422,7 +399,7 @@ fn state_of_other_windows_stays_when_one_is_collected() {
         state: state.into(),
         ..cell(b"a", None)
     };
-    let mut view = store.view(&draft(&[b"a"]));
+    let mut view = store.view(&draft_of(&[b"a"]));
     view.expire_window(&Bytes::from_static(windows[1]), EventTime::from_millis(5));
     for window in windows {
         for state in ["s", "s\0", "t"] {
@@ -434,13 +411,13 @@ fn state_of_other_windows_stays_when_one_is_collected() {
     assert_eq!(summaries[0].1.next_expiry, Some(EventTime::from_millis(5)));
     assert_eq!(summaries[0].1.bytes, 36);
     let bound = DueBound { watermark: EventTime::from_millis(6), now: ProcessingTime(0), count_max: 100 };
-    let mut view = store.view(&draft(&[b"a"]));
+    let mut view = store.view(&draft_of(&[b"a"]));
     assert!(!view.collect_expired(&bound).unwrap());
     let (delta, summaries) = view.finish();
     assert_eq!((summaries[0].1.next_expiry, summaries[0].1.bytes), (None, 24));
     store.apply(delta, LedgerSeq(1));
     assert_eq!(store.size(), StateSize { cells: 6, bytes: 24, ..StateSize::default() });
-    let mut view = store.view(&draft(&[b"a"]));
+    let mut view = store.view(&draft_of(&[b"a"]));
     for state in ["s", "s\0", "t"] {
         let read: Vec<_> = windows.map(|window| read_all(&mut *view, &cell(window, state))).to_vec();
         assert_eq!(read, [&b"kept"[..], b"", b"kept"]);
@@ -450,14 +427,14 @@ fn state_of_other_windows_stays_when_one_is_collected() {
 #[test]
 fn a_bundle_that_does_not_count_collects_nothing() {
     let store = SpillingStateStore::in_memory();
-    let mut view = store.view(&draft(&[b"a"]));
+    let mut view = store.view(&draft_of(&[b"a"]));
     view.expire_window(&Bytes::new(), EventTime::from_millis(5));
     view.append(&cell(b"a", None), Bytes::from_static(b"kept")).unwrap();
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
     let bound = |watermark| DueBound { watermark, now: ProcessingTime(0), count_max: 100 };
     let collect = |watermark| {
-        let mut view = store.view(&draft(&[b"a"]));
+        let mut view = store.view(&draft_of(&[b"a"]));
         assert!(!view.collect_expired(&bound(watermark)).unwrap());
         view.finish()
     };

@@ -2,32 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod support;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use purlin_engine::core::action::{BundleDraft, BundleId, LedgerSeq};
+use purlin_engine::core::action::LedgerSeq;
 use purlin_engine::core::bundle::GroupSummary;
-use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::StageId;
 use purlin_engine::store::{Cell, DueBound, MemoryClass, Page, StateError, StateStore, StateView, Timer, TimerDomain};
-use purlin_model::key_group::{KEY_GROUPS, KeyGroup, hash_key};
+use purlin_model::key_group::{KeyGroup, hash_key};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_store::{JobMemory, MemoryBroker, MemoryDisk, SpillingStateStore, StateSize};
-
-fn draft() -> BundleDraft {
-    BundleDraft {
-        id: BundleId(0),
-        stage: StageId(1),
-        lanes: (0..KEY_GROUPS).filter_map(KeyGroup::new).map(Lane::Group).collect(),
-        input: Vec::new(),
-        merged: Vec::new(),
-        watermark: EventTime::MAX,
-        now: ProcessingTime(0),
-        attempt: 0,
-        draining: false,
-    }
-}
+use support::{draft_of_all, pages};
 
 /// When two of the three windows expire.
 const EXPIRY: EventTime = EventTime::from_millis(10);
@@ -40,17 +28,6 @@ fn cell(key: u8, state: &str, window: u8, map_key: Option<u8>) -> Cell {
         key: vec![key].into(),
         map_key: map_key.map(|map_key| vec![map_key].into()),
     }
-}
-
-/// All pages of a cell, as they come.
-fn pages(view: &mut dyn StateView, cell: &Cell) -> Result<Vec<Bytes>, StateError> {
-    let (mut pages, mut from) = (Vec::new(), Some(Page::default()));
-    while let Some(page) = from {
-        let (data, next) = view.read(cell, page)?;
-        pages.push(data);
-        from = next;
-    }
-    Ok(pages)
 }
 
 /// A process with this much memory for one job.
@@ -116,7 +93,7 @@ fn timer(key: u8, window: u8, at: Option<i64>) -> Timer {
 }
 
 fn view(store: &SpillingStateStore) -> Box<dyn StateView> {
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     for window in 1..3u8 {
         view.expire_window(&vec![window; usize::from(window)].into(), EXPIRY);
     }
@@ -207,7 +184,7 @@ proptest! {
 
 /// A bundle that puts a value of so many bytes in the place of what each of these keys had.
 fn put(store: &SpillingStateStore, keys: std::ops::Range<u32>, length: usize) -> Result<(), StateError> {
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     for key in keys {
         let cell = Cell { key: Bytes::copy_from_slice(&key.to_be_bytes()), ..cell(0, "a", 0, None) };
         view.clear(&cell)?;
@@ -248,7 +225,7 @@ fn state_of_many_keys_stays_within_the_budget_and_is_read_back() {
     let spilled = store.spilled();
     assert_eq!(spilled.keys().collect::<Vec<_>>(), [&StageId(1)]);
     assert!(spilled[&StageId(1)] >= size.bytes_on_disk, "{spilled:?}");
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     for key in 0..KEYS {
         assert_eq!(get(&mut *view, key).unwrap(), value(key, 502), "{key}");
     }
@@ -269,7 +246,7 @@ fn what_is_reserved_is_what_is_kept() {
     // The same again takes no more, and what does not count takes nothing.
     put(&store, 0..1_000, 100).unwrap();
     assert_eq!(broker.used(), kept);
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     view.append(&cell(7, "b", 0, None), vec![7; 1 << 20].into()).unwrap();
     assert!(broker.used() > kept + (1 << 20));
     let (delta, _) = view.finish();
@@ -286,7 +263,7 @@ fn windows_that_are_collected_give_the_disk_back() {
     let disk = MemoryDisk::new(1 << 30);
     let store = SpillingStateStore::new(&account, Arc::new(disk.clone()));
     for (window, at) in [(1, 10), (2, 20)] {
-        let mut view = store.view(&draft());
+        let mut view = store.view(&draft_of_all());
         let of = |key| cell(key, "a", window, None);
         view.expire_window(&of(0).window, EventTime::from_millis(at));
         for key in 0..100 {
@@ -298,14 +275,14 @@ fn windows_that_are_collected_give_the_disk_back() {
     }
     assert_eq!(store.size(), StateSize { bytes_on_disk: 200_000, ..StateSize::default() });
     for (at, left) in [(15, 100_000), (25, 0)] {
-        let mut view = store.view(&draft());
+        let mut view = store.view(&draft_of_all());
         let bound = DueBound { watermark: EventTime::from_millis(at), now: ProcessingTime(0), count_max: 1 };
         assert!(!view.collect_expired(&bound).unwrap());
         let (delta, summaries) = view.finish();
         assert_eq!(summaries.iter().map(|(_, summary)| summary.bytes).sum::<u64>(), left);
         store.apply(delta, LedgerSeq(0));
         assert_eq!(store.size().bytes_on_disk, left);
-        let mut view = store.view(&draft());
+        let mut view = store.view(&draft_of_all());
         let read = |view: &mut dyn StateView, window| pages(view, &cell(3, "a", window, None)).unwrap().concat().len();
         assert_eq!([1, 2].map(|window| read(&mut *view, window)), [0, left as usize / 100]);
     }
@@ -317,7 +294,7 @@ fn a_large_bag_is_read_from_disk_page_by_page() {
     let store = SpillingStateStore::new(&account, Arc::new(MemoryDisk::new(1 << 30)));
     let bag = cell(0, "a", 0, None);
     for round in 0..3u8 {
-        let mut view = store.view(&draft());
+        let mut view = store.view(&draft_of_all());
         for number in 0..1_000u16 {
             view.append(&bag, [&number.to_be_bytes()[..], &[round; 2_998]].concat().into()).unwrap();
         }
@@ -326,7 +303,7 @@ fn a_large_bag_is_read_from_disk_page_by_page() {
         store.evict_all();
     }
     assert!(broker.used() < 1 << 20, "{}", broker.used());
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     let read = pages(&mut *view, &bag).unwrap();
     assert!(read.iter().all(|page| page.len() <= 1 << 20) && read.len() == 9, "{}", read.len());
     let read = read.concat();
@@ -347,7 +324,7 @@ fn a_full_disk_keeps_state_in_memory_and_fails_who_needs_more_than_there_is() {
     // What is there stays readable, wherever it is.
     let size = store.size();
     assert!(size.bytes > 0 && size.bytes_on_disk > 0, "{size:?}");
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     for key in 0..(size.bytes + size.bytes_on_disk) as u32 / 1_000 {
         assert_eq!(get(&mut *view, key).unwrap(), value(key, 1_000));
     }
@@ -361,7 +338,7 @@ fn state_that_was_altered_on_disk_is_an_error_that_says_where() {
     put(&store, 0..100, 100).unwrap();
     store.evict_all();
     disk.damage(1);
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     let told = get(&mut *view, 7).unwrap_err().to_string();
     let expected = "state `a` of transform `Count` for key `\\x00\\x00\\x00\\x07` in window ``: a block of cells cannot be \
                     read back from file 0 in memory at byte";
@@ -377,7 +354,7 @@ fn state_that_was_altered_on_disk_is_an_error_that_says_where() {
 fn what_one_bundle_does_not_fire_is_due_for_the_next() {
     let (_broker, account) = account(1 << 20);
     let store = SpillingStateStore::new(&account, Arc::new(MemoryDisk::new(1 << 30)));
-    let mut view = store.view(&draft());
+    let mut view = store.view(&draft_of_all());
     let count = 25_000_i64;
     for at in 0..count {
         let tag = Bytes::copy_from_slice(&at.to_be_bytes());
@@ -388,7 +365,7 @@ fn what_one_bundle_does_not_fire_is_due_for_the_next() {
     let bound = DueBound { watermark: EventTime::MAX, now: ProcessingTime(0), count_max: 3_000 };
     let mut fired = Vec::new();
     for seq in 1.. {
-        let mut view = store.view(&draft());
+        let mut view = store.view(&draft_of_all());
         let before = fired.len();
         loop {
             let due = view.take_due(&bound).unwrap();

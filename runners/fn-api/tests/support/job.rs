@@ -25,7 +25,7 @@ use purlin_proto::pipeline::v1 as pb;
 use purlin_store::{BatchSideStore, MemoryBatchStore, SpillingStateStore};
 use tokio::sync::mpsc;
 
-use super::plan::{Plan, plan};
+use super::plan::{Plan, plan, sink};
 use super::server::Server;
 use super::soon;
 
@@ -106,6 +106,11 @@ impl Job {
             next_bundle: 0,
             plan,
         })
+    }
+
+    /// What `Work` calls its outputs, the main one first.
+    pub(crate) fn sinks(&self) -> [String; 2] {
+        [sink(self.plan.main), sink(self.plan.other)]
     }
 
     /// Starts a bundle of the stage `Work` with these elements, in batches of three.

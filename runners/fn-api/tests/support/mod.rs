@@ -11,6 +11,7 @@
 pub(crate) mod harness;
 pub(crate) mod job;
 pub(crate) mod plan;
+pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod worker_pool;
 
