@@ -1,5 +1,7 @@
 //! Which bundle runs next, and how large it is.
 
+use std::collections::BTreeMap;
+
 use purlin_engine::core::bundle::BundleStats;
 use purlin_engine::core::schedule::{Pick, ReadyStage, Schedule};
 use purlin_engine::core::stage::{StageId, StageSpec};
@@ -9,22 +11,24 @@ use purlin_model::time::ProcessingTime;
 #[derive(Clone, Debug)]
 pub struct CarefulSchedule {
     elements_max: u64,
-    /// The stage that was picked last; the turn is that of the next one that is ready.
-    last: StageId,
+    /// When each stage was picked last, counted in picks; the turn is that of the one that has waited longest.
+    turns: BTreeMap<StageId, u64>,
+    picks: u64,
 }
 
 impl CarefulSchedule {
     /// A schedule whose bundles hold at most so many elements.
     pub fn new(elements_max: u64) -> Self {
-        Self { elements_max, last: StageId(u32::MAX) }
+        Self { elements_max, turns: BTreeMap::new(), picks: 0 }
     }
 }
 
 impl Schedule for CarefulSchedule {
     fn pick(&mut self, ready: &[ReadyStage<'_>], _now: ProcessingTime) -> Option<Pick> {
-        // `ready` is in the order of stages and never empty: the first behind the last one, or the first of all.
-        let next = ready.iter().find(|ready| ready.stage.id > self.last).or(ready.first())?;
-        self.last = next.stage.id;
+        // `ready` is never empty. A stage that is not in it has its turn later: it may wait for a worker that another one has.
+        let next = ready.iter().min_by_key(|ready| self.turns.get(&ready.stage.id))?;
+        self.picks += 1;
+        self.turns.insert(next.stage.id, self.picks);
         Some(Pick { stage: next.stage.id, lanes_max: 1, elements_max: self.elements_max, bytes_max: u64::MAX })
     }
 

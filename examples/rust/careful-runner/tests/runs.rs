@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
@@ -18,12 +19,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap()
 }
 
+fn python() -> PathBuf {
+    let given = std::env::var_os("PURLIN_TEST_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
+    given.unwrap_or_else(|| root().join(".env/bin/python"))
+}
+
 /// Runs a program of Beam's Python SDK against a server that offers this runner only.
 async fn run(program: &str, options: &[&str]) -> Output {
     let server = Server::bind(ServerConfig::new(Registry::new().with(Arc::new(CarefulBackend)), "careful")).await;
     let server = server.unwrap();
-    let python = std::env::var_os("PURLIN_TEST_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let mut command = tokio::process::Command::new(python.unwrap_or_else(|| root().join(".env/bin/python")));
+    let mut command = tokio::process::Command::new(python());
     command.env("PYTHONDONTWRITEBYTECODE", "1").args(["-c", program, "--runner=PortableRunner"]).kill_on_drop(true);
     command.arg(format!("--job_endpoint=localhost:{}", server.port())).arg("--environment_type=LOOPBACK").args(options);
     let output = tokio::time::timeout(PROGRAM_MAX, command.output()).await.unwrap().unwrap();
@@ -114,6 +119,34 @@ async fn what_every_runner_does_with_dead_letters_it_does_too() {
     let files = purlin_backend::read_dead_letters(folder.path(), purlin_backend::LetterFiles::Left).unwrap();
     let letters: Vec<_> = files.into_iter().flat_map(|file| file.letters).collect();
     assert_eq!(letters.iter().map(|letter| letter.text.as_str()).collect::<Vec<_>>(), ["\"two\""]);
+}
+
+/// The tests of streams, of `runners/cli/tests/streaming`, that need no state.
+const STREAMS: [&str; 5] = [
+    "test_groupings.py",
+    "test_sources.py",
+    "test_side_inputs.py",
+    "test_known_defects.py::test_two_sources_that_never_rest_take_turns",
+    "test_known_defects.py::test_a_source_that_never_rests_leaves_room_for_what_is_bounded",
+];
+
+#[tokio::test]
+async fn streams_are_what_its_sheet_says() {
+    let config = ServerConfig {
+        // A bundle for each element is too slow for sources that never rest.
+        job_options: BTreeMap::from([("careful_elements_max".to_owned(), "1000".to_owned())]),
+        ..ServerConfig::new(Registry::new().with(Arc::new(CarefulBackend)), "careful")
+    };
+    let server = Server::bind(config).await.unwrap();
+    let tests = root().join("runners/cli/tests");
+    let mut command = tokio::process::Command::new(python());
+    command.args(["-m", "pytest", "-q", "--tb=short", "--timeout=60", "-p", "no:cacheprovider"]).args(STREAMS);
+    command.current_dir(tests.join("streaming")).env("PYTHONDONTWRITEBYTECODE", "1").kill_on_drop(true);
+    command.env("PYTHONPATH", tests.join("shared")).env("PURLIN_RUNNER", "careful");
+    command.env("PURLIN_ENDPOINT", format!("localhost:{}", server.port()));
+    let output = tokio::time::timeout(PROGRAM_MAX, command.output()).await.unwrap().unwrap();
+    server.shutdown("the test is over").await;
+    assert!(output.status.success(), "{}", words(&output));
 }
 
 #[test]
