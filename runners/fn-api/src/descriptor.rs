@@ -179,13 +179,13 @@ impl StageDescriptor {
         tell_of_timer(reporter, timer, what);
     }
 
-    /// Tells the user, once per stage, that a timer which sets itself again does not fire again, because its job is drained.
+    /// Tells the user, once per stage, that a timer which is set again does not fire again, because its job is drained.
     pub(crate) fn tell_looping_timer(&self, reporter: &Reporter, timer: &Timer) {
         if !self.looping_timer_told.swap(true, Ordering::Relaxed) {
             tell_of_timer(
                 reporter,
                 timer,
-                "again as it fired will not fire again: the job is drained, and its input has ended",
+                "again once it had fired will not fire again: the job is drained, and its input has ended",
             );
         }
     }

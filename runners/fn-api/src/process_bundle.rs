@@ -10,7 +10,6 @@
 //! every split: these come over streams that know nothing of each other. Exactly one event comes out of it, because
 //! whoever takes `open` out of its place sends that event, and nobody else can.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -40,7 +39,7 @@ use crate::open_bundle::{Open, Terminator};
 use crate::pool::Pool;
 use crate::residual;
 use crate::split::InputLedger;
-use crate::timers::{Setting, TimerName};
+use crate::timers::Setting;
 use crate::worker::Worker;
 
 /// Why elements or timers are refused after the message that said it was the last.
@@ -67,8 +66,7 @@ pub(crate) struct BundleRun {
     pub(crate) watermark: EventTime,
     /// Elements that came behind the expiry of their window.
     late: AtomicU64,
-    /// In a draining job, the timers that have fired; `None` in any other, and as long as its input goes on.
-    fired: Option<Mutex<HashSet<TimerName>>>,
+    draining: bool,
     started: Instant,
     pool: Weak<Pool>,
     worker: OnceLock<Weak<Worker>>,
@@ -110,7 +108,7 @@ impl BundleRun {
             began: draft.now,
             watermark: draft.watermark,
             late: AtomicU64::new(0),
-            fired: (draft.draining && draft.watermark == EventTime::MAX).then(Mutex::default),
+            draining: draft.draining,
             started: Instant::now(),
             pool: Arc::downgrade(pool),
             worker: OnceLock::new(),
@@ -314,24 +312,23 @@ impl BundleRun {
             Some(true) => {}
         }
         for setting in settings {
-            let timer = match setting {
-                Setting::Set(timer) | Setting::Early(timer) if self.has_fired(&timer) => {
-                    self.stage.tell_looping_timer(&self.reporter, &timer);
-                    Timer { fire_at: None, ..timer }
-                }
+            let (timer, is_changed) = match setting {
                 Setting::Set(mut timer) => {
                     if timer.domain == TimerDomain::ProcessingTime {
                         timer.fire_at = timer.fire_at.map(|at| self.on_job_clock(at));
                     }
-                    timer
+                    (timer, false)
                 }
-                Setting::Early(timer) | Setting::Dropped(timer) => {
-                    self.stage.tell_changed_timer(&self.reporter, &timer);
-                    timer
-                }
+                Setting::Early(timer) | Setting::Dropped(timer) => (timer, true),
             };
-            if let Some(state) = &mut *lock(&self.state) {
-                state.set_timer(timer).map_err(|error| error.to_string())?;
+            // What may become of it besides is known when it is set.
+            let told = (is_changed || self.draining).then(|| timer.clone());
+            let Some(state) = &mut *lock(&self.state) else { continue };
+            let is_set = state.set_timer(timer).map_err(|error| error.to_string())?;
+            match told {
+                Some(timer) if !is_set => self.stage.tell_looping_timer(&self.reporter, &timer),
+                Some(timer) if is_changed => self.stage.tell_changed_timer(&self.reporter, &timer),
+                Some(_) | None => {}
             }
         }
         // Behind its timers, for the bundle may be whole with it.
@@ -343,22 +340,12 @@ impl BundleRun {
 
     /// Takes the timers that are due, some at a time; empty when there are no more.
     pub(crate) fn take_due(&self, count_max: usize) -> Result<Vec<Timer>, Failure> {
-        let due = self.with_state(|state| state.take_due(&self.due_bound(count_max)))?;
-        if let Some(fired) = &self.fired {
-            lock(fired).extend(due.iter().map(TimerName::of));
-        }
-        Ok(due)
-    }
-
-    /// Whether this is a timer that fires in this very bundle, in a draining job whose input has ended: set again and again, it
-    /// would go on to the end of its window, which in the global window is for ever.
-    fn has_fired(&self, timer: &Timer) -> bool {
-        timer.fire_at.is_some() && self.fired.as_ref().is_some_and(|fired| lock(fired).contains(&TimerName::of(timer)))
+        self.with_state(|state| state.take_due(&self.due_bound(count_max)))
     }
 
     /// Sets a timer of the runner's own.
     pub(crate) fn set_own_timer(&self, timer: Timer) -> Result<(), Failure> {
-        self.with_state(|state| state.set_timer(timer))
+        self.with_state(|state| state.set_timer(timer)).map(drop)
     }
 
     /// Says that what is written in a window is collected behind this instant.
@@ -391,7 +378,7 @@ impl BundleRun {
     }
 
     fn due_bound(&self, count_max: usize) -> DueBound {
-        DueBound { watermark: self.watermark, now: self.began, count_max }
+        DueBound { watermark: self.watermark, now: self.began, clock_ends: self.draining, count_max }
     }
 
     /// Does something with the bundle's state; nothing if it has ended.

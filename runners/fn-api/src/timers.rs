@@ -59,23 +59,6 @@ pub(crate) enum TimerFault {
     UnknownFamily,
 }
 
-/// What makes two settings of a timer settings of the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TimerName {
-    transform: Arc<str>,
-    family: Arc<str>,
-    tag: Bytes,
-    key: Bytes,
-    window: Bytes,
-}
-
-impl TimerName {
-    pub(crate) fn of(timer: &Timer) -> Self {
-        let Timer { transform, family, tag, key, window, .. } = timer.clone();
-        Self { transform, family, tag, key, window }
-    }
-}
-
 /// What becomes of a timer that an SDK set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use purlin_backend::{Admission, BatchReader, GroupStore, WindowLifetime};
+use purlin_engine::core::action::BundleDraft;
 use purlin_engine::core::event::Residual;
-use purlin_engine::core::stage::{OutputId, SideId, StageId};
+use purlin_engine::core::stage::{OutputId, SideId};
 use purlin_engine::data::{BatchSlice, ElementBatch, GroupError, GroupPage, GroupReader, LaneWriter, WriteError};
-use purlin_engine::store::{DueBound, SideView, StateError, StateView, StoreError, Timer};
+use purlin_engine::store::{SideView, StateError, StateView, StoreError, Timer};
 use purlin_model::element::HeaderError;
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::BoundedWindow;
@@ -65,9 +66,7 @@ pub enum NativeError {
 /// One bundle, as its stage sees it.
 #[derive(Debug)]
 pub struct NativeBundle<'a> {
-    pub(crate) stage: StageId,
-    pub(crate) now: ProcessingTime,
-    pub(crate) watermark: EventTime,
+    pub(crate) draft: &'a BundleDraft,
     /// What lets elements into their windows, once one has been asked for.
     pub(crate) admission: Option<Admission>,
     pub(crate) input: BatchReader,
@@ -168,7 +167,7 @@ impl NativeBundle<'_> {
     ) -> Result<(), NativeError> {
         let batch = self.out.put_residual(element)?;
         let watermarks = self.outputs.iter().map(|output| (*output, watermark)).collect();
-        self.residuals.push(Residual { batch, to: self.stage, not_before, watermarks, bounded });
+        self.residuals.push(Residual { batch, to: self.draft.stage, not_before, watermarks, bounded });
         Ok(())
     }
 
@@ -198,8 +197,7 @@ impl NativeBundle<'_> {
     /// # Errors
     /// If they cannot be read.
     pub fn take_due(&mut self, count_max: usize) -> Result<Vec<Timer>, NativeError> {
-        let bound = DueBound { watermark: self.watermark, now: self.now, count_max };
-        Ok(self.state.take_due(&bound)?)
+        Ok(self.state.take_due(&self.draft.due(count_max))?)
     }
 
     /// The windows of an element's header that have not expired, none if it is too late and to be passed over: it is counted.
@@ -209,7 +207,7 @@ impl NativeBundle<'_> {
     /// # Errors
     /// If it is no header.
     pub fn admit(&mut self, lifetime: WindowLifetime, header: &[u8]) -> Result<&[BoundedWindow], NativeError> {
-        let (state, watermark) = (&mut *self.state, self.watermark);
+        let (state, watermark) = (&mut *self.state, self.draft.watermark);
         let admission = self.admission.get_or_insert_with(|| Admission::new(lifetime, watermark));
         admission.admit(header, |window, behind| state.expire_window(&window, behind))?;
         Ok(admission.windows())
@@ -217,12 +215,12 @@ impl NativeBundle<'_> {
 
     /// How far the event time of the stage's input had come when the bundle began.
     pub fn watermark(&self) -> EventTime {
-        self.watermark
+        self.draft.watermark
     }
 
     /// The clock when the bundle began.
     pub fn now(&self) -> ProcessingTime {
-        self.now
+        self.draft.now
     }
 
     /// Whether the bundle was asked to check-point itself.

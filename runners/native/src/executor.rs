@@ -13,7 +13,6 @@ use purlin_engine::core::bundle::{BundleResult, BundleStats, DropCounts};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::lane::Lane;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
-use purlin_engine::store::DueBound;
 
 use crate::bundle::{BundleControl, NativeBundle, NativeError, NativeStage};
 
@@ -91,12 +90,9 @@ fn run(
     let BundleIo { input, groups, mut state, sides, mut out, meter } = io;
     // Timers are due, or what windows left behind is to be collected.
     let only_due = draft.input.is_empty() && draft.lanes.iter().any(|lane| *lane != Lane::Any);
-    let bound = DueBound { watermark: draft.watermark, now: draft.now, count_max: usize::MAX };
-    let has_work = !only_due || state.collect_expired(&bound)?;
+    let has_work = !only_due || state.collect_expired(&draft.due(usize::MAX))?;
     let mut bundle = NativeBundle {
-        stage: draft.stage,
-        now: draft.now,
-        watermark: draft.watermark,
+        draft,
         admission: None,
         input,
         outputs: &graph.stage(draft.stage).outputs,

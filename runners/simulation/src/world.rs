@@ -12,7 +12,7 @@ use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
 use purlin_engine::data::{BatchId, BatchInput, BatchRef, BatchSlice, LaneWriter};
 use purlin_engine::kernel::{KernelDone, KernelIo, KernelState, run_kernel};
-use purlin_engine::store::{BatchStore, DueBound, SideStore, StateStore};
+use purlin_engine::store::{BatchStore, SideStore, StateStore};
 use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_store::{BatchSideStore, MemoryBroker, MemoryDisk, SpillingBatchStore, SpillingStateStore};
@@ -360,7 +360,7 @@ impl<'a> World<'a> {
             Role::Keyed { node } => {
                 let elements = read(&self.program.nodes[self.program.nodes[node].inputs()[0]]);
                 let mut view = self.state.view(&draft);
-                let due = DueBound { watermark: draft.watermark, now: draft.now, count_max: 5 };
+                let due = draft.due(5);
                 let late = worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
                 dropped = Some((node, late));
                 let (delta, summaries) = view.finish();

@@ -11,7 +11,7 @@ from apache_beam.coders import StrUtf8Coder, VarIntCoder
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.testing.test_stream import TestStream
-from apache_beam.transforms import core, userstate, window
+from apache_beam.transforms import core, trigger, userstate, window
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
@@ -199,6 +199,100 @@ def test_windows_end_and_looping_timers_do():
     drain(result)
     end(result)
     assert SEEN["expiring expired"] == [len(SEEN["expiring"])]
+
+
+class Later(beam.DoFn):
+    """Sets timers of the clock for hours ahead, and again as they fire, if it is to; says what fires, with what it has kept."""
+
+    KEPT = userstate.BagStateSpec("kept", VarIntCoder())
+    LATER = userstate.TimerSpec("later", TimeDomain.REAL_TIME)
+    LAST = userstate.TimerSpec("last", TimeDomain.REAL_TIME)
+    END = userstate.TimerSpec("end", TimeDomain.WATERMARK)
+
+    def __init__(self, name, sets=()):
+        self.name = name
+        self.sets = dict(sets)
+
+    def process(
+            self, pair, of=beam.DoFn.WindowParam, kept=beam.DoFn.StateParam(KEPT),
+            later=beam.DoFn.TimerParam(LATER), last=beam.DoFn.TimerParam(LAST), over=beam.DoFn.TimerParam(END)):
+        kept.add(1)
+        over.set(of.max_timestamp())
+        last.set(Timestamp.now() + 7200)
+        later.set(Timestamp.now() + 3600)
+        show(self.name + " kept", 1)
+
+    def fire(self, name, kept, later, last):
+        show(self.name, (name, len(list(kept.read()))))
+        if name in self.sets:
+            {"later": later, "last": last}[self.sets[name]].set(Timestamp.now() + 3600)
+
+    @userstate.on_timer(LATER)
+    def on_later(
+            self, kept=beam.DoFn.StateParam(KEPT), later=beam.DoFn.TimerParam(LATER),
+            last=beam.DoFn.TimerParam(LAST)):
+        self.fire("later", kept, later, last)
+
+    @userstate.on_timer(LAST)
+    def on_last(
+            self, kept=beam.DoFn.StateParam(KEPT), later=beam.DoFn.TimerParam(LATER),
+            last=beam.DoFn.TimerParam(LAST)):
+        self.fire("last", kept, later, last)
+
+    @userstate.on_timer(END)
+    def expire(self, kept=beam.DoFn.StateParam(KEPT)):
+        show(self.name, ("expired", len(list(kept.read()))))
+
+
+@pytest.mark.parametrize("windows", [window.GlobalWindows(), window.FixedWindows(10 ** 9)])
+@pytest.mark.parametrize("sets, looping", [
+    ({}, 0),
+    ({"later": "later", "last": "last"}, 1),
+    ({"later": "last", "last": "later"}, 1),
+], ids=["once", "again", "in turn"])
+def test_the_clock_is_not_waited_for(windows, sets, looping):
+    name = f"later {type(windows)} {sets}"
+    p = pipeline("--streaming")
+    numbers = p | beam.Impulse() | beam.ParDo(Count()) | beam.WindowInto(windows)
+    typed = numbers | beam.Map(lambda pair: pair).with_output_types(tuple[str, int])
+    typed | beam.ParDo(Later(name, sets))
+    result = p.run()
+    shown(name + " kept", 3)
+    drain(result)
+    end(result)
+    kept = len(SEEN[name + " kept"])
+    # In the order of their instants, with what is kept, and before the end of their window; each of them once.
+    assert SEEN[name] == [("later", kept), ("last", kept), ("expired", kept)]
+    assert len([text for text in messages(result) if "will not fire again" in text]) == looping
+
+
+def test_panes_do_not_wait_for_the_clock():
+    p = pipeline("--streaming")
+    numbers = p | beam.Impulse() | beam.ParDo(Count())
+    numbers | "read" >> beam.Map(lambda pair: show("delayed read", pair[1]))
+    delayed = numbers | beam.WindowInto(
+        window.GlobalWindows(), trigger=trigger.Repeatedly(trigger.AfterProcessingTime(3600)),
+        accumulation_mode=trigger.AccumulationMode.DISCARDING)
+    delayed | beam.CombinePerKey(sum) | "fired" >> beam.Map(lambda pair: show("delayed", pair[1]))
+    result = p.run()
+    shown("delayed read", 3)
+    drain(result)
+    end(result)
+    assert SEEN["delayed"] == [sum(SEEN["delayed read"])]
+
+
+def test_the_clock_of_a_script_is_not_waited_for():
+    script = TestStream(coder=beam.coders.TupleCoder([StrUtf8Coder(), VarIntCoder()]))
+    script = script.add_elements([window.TimestampedValue(("k", 1), 1)]).advance_watermark_to_infinity()
+    p = pipeline("--streaming")
+    held = p | script | beam.Map(hold("standing")).with_output_types(tuple[str, int])
+    held | beam.ParDo(Later("standing", {"later": "last", "last": "later"}))
+    result = p.run()
+    shown("standing begun", 1)
+    drain(result)
+    gate("standing").set()
+    end(result)
+    assert SEEN["standing"] == [("later", 1), ("last", 1), ("expired", 1)]
 
 
 def test_a_script_ends_where_it_is():

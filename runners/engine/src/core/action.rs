@@ -8,6 +8,7 @@ use crate::core::explain::Explanation;
 use crate::core::lane::Lane;
 use crate::core::stage::{SideId, StageId, StageName};
 use crate::data::{BatchId, BatchSlice};
+use crate::store::DueBound;
 
 /// A bundle, counted from 0 within its job and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,13 +185,13 @@ pub struct BundleDraft {
     pub input: Vec<BatchSlice>,
     /// What an SDK said of windows that must merge; empty the first time.
     pub merged: Vec<BatchSlice>,
-    /// Event timers before this instant are due; at [`EventTime::MAX`] all timers are, those of the clock too.
+    /// How far the event time of the stage's input has come.
     pub watermark: EventTime,
     /// The clock.
     pub now: ProcessingTime,
     /// 0 the first time, then counted up.
     pub attempt: u32,
-    /// Whether the job takes no more input: a timer that sets itself again at the end of its input does so for ever.
+    /// Whether the job takes no more input.
     pub draining: bool,
 }
 
@@ -198,5 +199,16 @@ impl BundleDraft {
     /// How many elements its input holds.
     pub fn elements(&self) -> u64 {
         self.input.iter().map(|slice| u64::from(slice.len())).sum()
+    }
+
+    /// Which of its lanes' timers are due, so many at once.
+    pub fn due(&self, count_max: usize) -> DueBound {
+        DueBound { watermark: self.watermark, now: self.now, clock_ends: self.draining, count_max }
+    }
+
+    /// Whether it fires what timers are left of its lanes: the job is drained, and the input of its stage is over. Each of them
+    /// fires once more at the most, for one that sets itself again would do so for ever.
+    pub fn fires_what_is_left(&self) -> bool {
+        self.due(0).is_end_of_clock()
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn sort(
     let mut waiting =
         Waiting { state: &mut *kept.view, stage: &spec.name, cell: "waiting".into(), timer: "sorted".into() };
     if io.input.slices().is_empty() {
-        let bound = DueBound { watermark: io.watermark, now: kept.now, count_max: usize::MAX };
+        // There are none of the clock.
+        let bound = DueBound { watermark: io.watermark, now: kept.now, clock_ends: true, count_max: usize::MAX };
         for timer in waiting.state.take_due(&bound)? {
             let at =
                 EventTime::from_wire(*timer.tag.first_chunk().ok_or(KernelError::Kept)?).ok_or(KernelError::Kept)?;

@@ -93,11 +93,13 @@ pub struct Timer {
 /// Which timers are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueBound {
-    /// Event timers before this instant: at it, elements may still come. At [`EventTime::MAX`] all of them are due; those
-    /// of the clock wait for it there too.
+    /// Event timers before this instant: at it, elements may still come. At [`EventTime::MAX`] all of them are due.
     pub watermark: EventTime,
-    /// Processing timers up to here.
+    /// Timers of the clock up to here.
     pub now: ProcessingTime,
+    /// Whether the clock ends with the input, as in a job that is drained: at [`EventTime::MAX`] all timers of the clock are
+    /// due then, and otherwise they wait for it there too.
+    pub clock_ends: bool,
     /// At most this many.
     pub count_max: usize,
 }
@@ -107,8 +109,13 @@ impl DueBound {
     pub fn is_due(&self, domain: TimerDomain, fire_at: i64) -> bool {
         match domain {
             TimerDomain::EventTime => self.watermark == EventTime::MAX || fire_at < self.watermark.millis(),
-            TimerDomain::ProcessingTime => fire_at <= self.now.0,
+            TimerDomain::ProcessingTime => fire_at <= self.now.0 || self.is_end_of_clock(),
         }
+    }
+
+    /// Whether all timers of the clock are due, because nothing else is left to wait for.
+    pub fn is_end_of_clock(&self) -> bool {
+        self.clock_ends && self.watermark == EventTime::MAX
     }
 
     /// Whether what is collected behind this instant may be collected. At the end of the input nothing is: the job
@@ -187,11 +194,13 @@ pub trait StateView: Send + fmt::Debug {
     /// See [`StateError`].
     fn map_keys(&mut self, cell: &Cell) -> Result<Vec<Bytes>, StateError>;
 
-    /// Sets, moves or clears a timer.
+    /// Sets, moves or clears a timer. Tells whether it is as it was wanted: where a bundle
+    /// [fires what is left](BundleDraft::fires_what_is_left), a timer that has fired in such a bundle is cleared instead of
+    /// set again, for that could go on for ever.
     ///
     /// # Errors
     /// See [`StateError`].
-    fn set_timer(&mut self, timer: Timer) -> Result<(), StateError>;
+    fn set_timer(&mut self, timer: Timer) -> Result<bool, StateError>;
 
     /// Takes the timers of the bundle's lanes that are due and were not set by this bundle: by key, then those of the clock
     /// before those of event time, by fire time, and of one instant in an order of transforms, families, windows and tags that

@@ -6,7 +6,7 @@
 //! ```
 //! A summary costs in proportion to what was written, whatever else the group holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use purlin_engine::core::bundle::GroupSummary;
@@ -22,6 +22,8 @@ pub(super) struct GroupDelta {
     pub(super) cells: BTreeMap<Address, CellDelta>,
     /// `None` deletes.
     pub(super) timers: HashMap<TimerId, Option<TimerTimes>>,
+    /// Timers that have fired and will not be set again.
+    pub(super) fired: HashSet<TimerId>,
     /// Windows that were written to, and the instant behind which each is collected.
     pub(super) windows: BTreeSet<(EventTime, Bytes)>,
     /// Windows that are collected.

@@ -193,7 +193,7 @@ impl GroupState {
 
     /// Makes what a bundle wrote count.
     pub(super) fn apply(&mut self, delta: GroupDelta) {
-        let GroupDelta { cells, timers, windows, collected } = delta;
+        let GroupDelta { cells, timers, fired, windows, collected } = delta;
         for window in collected {
             let cells: Vec<Address> = self.cells_of_window(&window.1).into_iter().cloned().collect();
             for cell in cells {
@@ -213,6 +213,7 @@ impl GroupState {
                 None => self.timers.remove(&id),
             }
         }
+        self.timers.note_fired(fired);
         for (at, window) in windows {
             if !self.windows.contains(&(at, window.clone())) {
                 self.windows_cost += cost::of_window(&window);

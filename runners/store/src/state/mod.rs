@@ -201,7 +201,7 @@ impl StateStore for SpillingStateStore {
             Lane::Group(group) => Some(*group),
         });
         let groups = lanes.map(|group| (group, self.shared.group(draft.stage, group)));
-        Box::new(SpillingStateView::new(self.shared.clone(), groups))
+        Box::new(SpillingStateView::new(self.shared.clone(), groups, draft.fires_what_is_left()))
     }
 
     fn apply(&self, delta: DeltaId, _seq: LedgerSeq) {

@@ -8,7 +8,7 @@
 //! proportion to what is due. Knows nothing of bundles.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub(super) struct Timers {
     by_id: HashMap<TimerId, TimerTimes>,
     queues: [BTreeSet<Due>; Queue::ALL.len()],
     holds: BTreeMap<EventTime, u32>,
+    /// Those that have fired and will not be set again. They were set here, so that there is nothing to be copied.
+    fired: HashSet<TimerId>,
     cost: u64,
 }
 
@@ -171,6 +173,21 @@ impl Timers {
             *count -= 1;
             if *count == 0 {
                 self.holds.remove(&at);
+            }
+        }
+    }
+
+    /// Whether a timer has fired that will not be set again.
+    pub(super) fn has_fired(&self, id: &TimerId) -> bool {
+        self.fired.contains(id)
+    }
+
+    /// Keeps in mind that timers have fired. What that takes was reserved when they were taken.
+    pub(super) fn note_fired(&mut self, fired: HashSet<TimerId>) {
+        for id in fired {
+            let cost = cost::of_timer(&id);
+            if self.fired.insert(id) {
+                self.cost += cost;
             }
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct SpillingStateView {
     pane: Arc<[u8]>,
     /// Windows that expire, and the instant behind which what is written in them is collected.
     expiries: HashMap<Bytes, EventTime>,
+    /// Whether it fires what timers are left, each once.
+    fires_what_is_left: bool,
     /// How many timers that are due it may still give out.
     due_left: usize,
     /// About how much memory the writes take.
@@ -74,16 +76,26 @@ impl Owned {
     fn new(committed: Arc<Group>) -> Self {
         Self { committed, delta: GroupDelta::default(), taken: Default::default(), blocks: Blocks::default() }
     }
+
+    /// Whether a timer has fired that does so only once.
+    fn has_fired(&self, id: &TimerId) -> bool {
+        self.delta.fired.contains(id) || lock(&self.committed.state).timers.has_fired(id)
+    }
 }
 
 impl SpillingStateView {
-    pub(super) fn new(shared: Arc<Shared>, groups: impl Iterator<Item = (KeyGroup, Arc<Group>)>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        groups: impl Iterator<Item = (KeyGroup, Arc<Group>)>,
+        fires_what_is_left: bool,
+    ) -> Self {
         let reserved = shared.memory.reserve(MemoryClass::State, 0);
         let groups = groups.map(|(group, committed)| (group, Owned::new(committed))).collect();
         let addresses = Addresses::new(shared.names.clone());
         let pane = Arc::from([]);
         let due_left = (shared.memory.budget() / DUE_SHARE / DUE_BYTES).max(DUE_MIN) as usize;
-        Self { shared, groups, addresses, pane, expiries: HashMap::new(), due_left, cost: 0, blocks: 0, reserved }
+        let expiries = HashMap::new();
+        Self { shared, groups, addresses, pane, expiries, fires_what_is_left, due_left, cost: 0, blocks: 0, reserved }
     }
 
     /// Enters more memory into the books. What finds room neither in memory nor on disk fails the bundle.
@@ -199,7 +211,7 @@ impl StateView for SpillingStateView {
         Ok(keys.into_iter().collect())
     }
 
-    fn set_timer(&mut self, timer: Timer) -> Result<(), StateError> {
+    fn set_timer(&mut self, timer: Timer) -> Result<bool, StateError> {
         let Some(owned) = self.groups.get_mut(&KeyGroup::of_key(&timer.key)) else {
             return Err(StateError::ForeignKey { transform: timer.transform.clone(), state: timer.family.clone() });
         };
@@ -214,7 +226,9 @@ impl StateView for SpillingStateView {
         }
         let id = TimerId::from(self.addresses.of_timer(&timer));
         bytes += cost::of_timer(&id);
-        if owned.delta.timers.insert(id.clone(), TimerTimes::of(&timer, &self.pane)).is_some() {
+        let again = self.fires_what_is_left && timer.fire_at.is_some() && owned.has_fired(&id);
+        let times = TimerTimes::of(&timer, &self.pane).filter(|_| !again);
+        if owned.delta.timers.insert(id.clone(), times).is_some() {
             bytes -= cost::of_timer(&id);
         }
         self.grow(bytes).map_err(|why| {
@@ -222,7 +236,8 @@ impl StateView for SpillingStateView {
             let (family, transform) = (&timer.family, &timer.transform);
             let what = format!("timer `{family}` of transform `{transform}` for key `{key}` in window `{window}`");
             StateError::Store { what, why }
-        })
+        })?;
+        Ok(!again)
     }
 
     fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError> {
@@ -240,6 +255,9 @@ impl StateView for SpillingStateView {
                     due.extend(times.map(|times| (place.1.clone(), timers::whole(&place.1, times, &shared.names))));
                     bytes += cost::of_timer(&place.1);
                     owned.delta.timers.insert(place.1.clone(), None);
+                    if self.fires_what_is_left {
+                        owned.delta.fired.insert(place.1.clone());
+                    }
                     *taken = Some(place);
                 }
             }

@@ -3,7 +3,8 @@
 //! ```text
 //!   Drain ─► a script ends; bundles of splittable DoFns are asked to check-point
 //!         ─► what waits for a splittable DoFn ──question──► its truncating stage ──answer──► goes on
-//!         ─► event time comes to its end as always: buffers fire, windows expire ─► Outcome::Drained
+//!         ─► event time comes to its end as always: buffers fire, windows expire
+//!         ─► where it has, timers of the clock fire too, whatever the clock says ─► Outcome::Drained
 //! ```
 //! Nothing that was accepted is lost: an impulse that has not begun still begins, and only a splittable DoFn can say that
 //! an element of its own needs no more work (`beam:transform:sdf_truncate_sized_restrictions:v1`; by default those that
@@ -40,6 +41,9 @@ impl Engine {
         self.drain = Some(Drain { flushed: Flushed { pending, ..Flushed::default() }, stages });
         if let Some(stage) = self.script.as_mut().map(Script::end) {
             self.dirty.insert(stage);
+        }
+        for stage in &mut self.stages {
+            stage.clock_ends = true;
         }
         for (_, running) in self.ledger.iter_mut() {
             if self.graph.stage(running.stage).splittable {

@@ -56,6 +56,8 @@ pub(crate) struct StageState {
     pub(crate) elements_done: u64,
     /// Whether an impulse has been handed out.
     pub(crate) begun: bool,
+    /// Whether its clock ends with its input, because the job is drained.
+    pub(crate) clock_ends: bool,
 }
 
 /// A residual, as it waits.
@@ -235,11 +237,11 @@ impl StageState {
     }
 
     /// Key groups whose timers are due, or where a window has expired, and that no bundle owns. At the end of the input
-    /// every event timer is due; those of the clock hold the job until it has come that far, and nothing is collected.
+    /// every event timer is due, and nothing is collected; those of the clock hold the job until it has come that far, unless
+    /// it is drained.
     pub(crate) fn due_lanes(&self, now: ProcessingTime) -> impl Iterator<Item = Lane> {
-        let at = self.input.at();
+        let bound = self.due(now);
         self.summaries.iter().filter_map(move |(group, summary)| {
-            let bound = DueBound { watermark: at, now, count_max: usize::MAX };
             let event = summary.next_event.is_some_and(|at| bound.is_due(TimerDomain::EventTime, at.millis()));
             let processing = summary.next_processing.is_some_and(|at| bound.is_due(TimerDomain::ProcessingTime, at.0));
             let expired = summary.next_expiry.is_some_and(|at| bound.is_expired(at));
@@ -248,14 +250,22 @@ impl StageState {
         })
     }
 
-    /// The earliest timer of the clock behind `now`. One that is due waits for its lane, not for the clock.
+    fn due(&self, now: ProcessingTime) -> DueBound {
+        DueBound { watermark: self.input.at(), now, clock_ends: self.clock_ends, count_max: usize::MAX }
+    }
+
+    /// The earliest timer of the clock that waits for it. One that is due waits for its lane.
     pub(crate) fn next_processing(&self, now: ProcessingTime) -> Option<ProcessingTime> {
-        self.summaries.values().filter_map(|summary| summary.next_processing).filter(|at| *at > now).min()
+        let bound = self.due(now);
+        let of_clock = self.summaries.values().filter_map(|summary| summary.next_processing);
+        of_clock.filter(|at| !bound.is_due(TimerDomain::ProcessingTime, at.0)).min()
     }
 
     /// Whether a timer of the clock is due.
     pub(crate) fn has_due_clock(&self, now: ProcessingTime) -> bool {
-        self.summaries.values().filter_map(|summary| summary.next_processing).any(|at| at <= now)
+        let bound = self.due(now);
+        let mut of_clock = self.summaries.values().filter_map(|summary| summary.next_processing);
+        of_clock.any(|at| bound.is_due(TimerDomain::ProcessingTime, at.0))
     }
 
     /// What timers and state wait for: the least hold, the next timers of both kinds; `None` without timers.

@@ -184,7 +184,8 @@ impl<'a> Cells<'a> {
             hold,
             pane: Bytes::new(),
         };
-        Ok(self.state.set_timer(timer)?)
+        self.state.set_timer(timer)?;
+        Ok(())
     }
 
     fn cell(&self, state: &Arc<str>, key: &Bytes, window: &Bytes) -> Cell {
