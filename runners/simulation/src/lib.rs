@@ -7,7 +7,8 @@
 //! ```
 //! No clock, no threads: a seed says everything, and the same seed always does the same. Half of the programs are streams, with elements that come
 //! late: which of them are too late is chance, so that the world says what was dropped, and the oracle leaves just that out. Nothing that came in
-//! time may ever be dropped.
+//! time may ever be dropped. Half of the jobs are drained: their restrictions are given back whole, so that nothing else comes out, and timers of the
+//! clock that are set far ahead are not waited for.
 #![warn(missing_docs)]
 
 mod oracle;

@@ -16,6 +16,8 @@ pub(crate) enum Role {
     Kernel { node: Option<usize> },
     /// Cuts the numbers of a source into ranges.
     Ranges { node: usize },
+    /// Says what is left to do of ranges when the job is drained: all of it.
+    Truncate,
     /// Emits the numbers of ranges.
     Numbers { node: usize },
     /// Works element by element, perhaps with a side input.
@@ -79,6 +81,10 @@ pub(crate) fn plan(program: &Program, random: &mut Random) -> Planned {
                 graph.stage_mut(stage).splittable = true;
                 graph.stage_mut(stage).unbounded = program.stream;
                 set(stage, Role::Numbers { node });
+                let truncate = graph.worker(&name("truncate"), env, &[], single(), WindowCoder::Global);
+                let asked = graph.producer(truncate);
+                graph.stage_mut(stage).truncated_by = Some(asked);
+                set(asked, Role::Truncate);
                 vec![numbers]
             }
             Does::Group { input } => {

@@ -23,10 +23,12 @@ pub(crate) struct Seen {
     pub(crate) refreshed: u64,
     /// Moments at which state was on disk.
     pub(crate) evicted: u64,
+    /// Timers of the clock that a drain did not wait for.
+    pub(crate) called_at_the_end: u64,
 }
 
 impl Seen {
-    fn counts(&self) -> [(&'static str, u64); 10] {
+    fn counts(&self) -> [(&'static str, u64); 11] {
         let Self {
             lost,
             split,
@@ -38,6 +40,7 @@ impl Seen {
             forgotten,
             refreshed,
             evicted,
+            called_at_the_end,
         } = *self;
         [
             ("lost", lost),
@@ -50,6 +53,7 @@ impl Seen {
             ("forgotten", forgotten),
             ("refreshed", refreshed),
             ("evicted", evicted),
+            ("called at the end", called_at_the_end),
         ]
     }
 
@@ -69,5 +73,6 @@ impl Seen {
         self.forgotten += other.forgotten;
         self.refreshed += other.refreshed;
         self.evicted += other.evicted;
+        self.called_at_the_end += other.called_at_the_end;
     }
 }

@@ -110,15 +110,17 @@ pub(crate) fn side_sum(sides: &dyn SideView, side: SideId, of: &Node, main: &Ele
 }
 
 /// State by key and window: values are kept, and a timer at the window's end emits what they come to. What is left of a
-/// window behind its end and lateness is collected, though never before its timer has fired. Gives back what came too late.
+/// window behind its end and lateness is collected, though never before its timer has fired. With `far`, an instant of the clock,
+/// a timer of the clock is set too, and again as it fires. Gives back what came too late, and how many of the clock a drain has fired.
 pub(crate) fn keyed(
     program: &Program,
     node: usize,
     elements: &[Element],
     state: &mut dyn StateView,
     due: &DueBound,
+    far: Option<i64>,
     out: &mut Out<'_>,
-) -> Vec<Element> {
+) -> (Vec<Element>, u64) {
     let spec = &program.nodes[node];
     let windows = windows_of(spec);
     let mut dropped = Vec::new();
@@ -132,8 +134,10 @@ pub(crate) fn keyed(
         let mut kept = Vec::new();
         let what = if matches!(spec.does, Does::InOrder { .. }) { element.timestamp.millis() } else { element.sum() };
         write_varint(what, &mut kept);
-        if !matches!(window, BoundedWindow::Global) {
-            state.expire_window(&cell.window, max + spec.strategy.allowed_lateness + Millis(1));
+        let ends = !matches!(window, BoundedWindow::Global);
+        let expires = ends.then(|| max + spec.strategy.allowed_lateness + Millis(1));
+        if let Some(at) = expires {
+            state.expire_window(&cell.window, at);
         }
         state.append(&cell, kept.into()).expect("the key is in the bundle");
         let timer = Timer {
@@ -148,12 +152,28 @@ pub(crate) fn keyed(
             hold: max,
             pane: Bytes::new(),
         };
+        if far.is_some() {
+            let (family, domain) = ("far".into(), TimerDomain::ProcessingTime);
+            let clock = Timer { fire_at: far, family, domain, expires, ..timer.clone() };
+            state.set_timer(clock).expect("the key is in the bundle");
+        }
         state.set_timer(timer).expect("the key is in the bundle");
     }
     if elements.is_empty() {
         state.collect_expired(due).expect("memory gives everything back");
     }
+    let (mut called, mut ended) = (0, Vec::new());
     for timer in state.take_due(due).expect("memory gives everything back") {
+        let place = (timer.key.clone(), timer.window.clone());
+        if timer.domain == TimerDomain::ProcessingTime {
+            assert!(!ended.contains(&place), "the clock calls behind the end of the window");
+            if due.is_end_of_clock() {
+                called += 1;
+                assert!(!state.set_timer(timer).expect("the key is in the bundle"), "it could go on for ever");
+            }
+            continue;
+        }
+        ended.push(place);
         let window = decode_window(&mut &timer.window[..], windows).expect("a window as it was written");
         let key = number(&mut &timer.key[..]);
         let cell = cell(node, key, &window);
@@ -166,7 +186,7 @@ pub(crate) fn keyed(
         let timestamp = window.max_timestamp();
         out.emit(&Element { timestamp, windows: vec![window], key, values: vec![value], late: false });
     }
-    dropped
+    (dropped, called)
 }
 
 /// Passes elements on that come in the order of time, by key. How far each key is, over all windows, is its state.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purlin_engine::core::action::{Action, BundleDraft, BundleId, LedgerSeq, Outcome};
-use purlin_engine::core::bundle::{BundleResult, DeltaId, DropCounts};
+use purlin_engine::core::bundle::{BundleResult, DeltaId, DropCounts, Routed};
 use purlin_engine::core::config::EngineConfig;
 use purlin_engine::core::engine::Engine;
 use purlin_engine::core::event::{Event, Failure, MemoryLevel, Residual, Split};
+use purlin_engine::core::lane::Lane;
 use purlin_engine::core::schedule::Schedule;
 use purlin_engine::core::stage::{EnvIndex, JobGraph, StageId};
 use purlin_engine::data::{BatchId, BatchInput, BatchRef, BatchSlice, LaneWriter};
@@ -26,6 +27,9 @@ use crate::worker::{self, Out};
 
 /// A job that takes longer does not end.
 const STEPS_MAX: usize = 200_000;
+
+/// How far ahead timers of the clock are set in jobs that are drained. No job here takes so long.
+const FAR: i64 = 1 << 40;
 
 /// What came of a world.
 pub(crate) struct Ran {
@@ -65,6 +69,9 @@ pub(crate) struct World<'a> {
     dropping: Option<StageId>,
     watermarks: Vec<EventTime>,
     seen: Seen,
+    /// Whether the job is to be drained, sooner or later.
+    drains: bool,
+    drained: bool,
     outcome: Option<Outcome>,
 }
 
@@ -86,6 +93,7 @@ impl<'a> World<'a> {
         let batches = SpillingBatchStore::new(&account, disk.clone());
         let state = SpillingStateStore::new(&account, disk);
         let engine = Engine::new(graph.clone(), config, schedule).expect("the simulation plans well");
+        let drains = random.percent(50);
         Self {
             program,
             sides: BatchSideStore::new(graph.clone(), batches.clone()),
@@ -105,6 +113,8 @@ impl<'a> World<'a> {
             dropping: None,
             watermarks: Vec::new(),
             seen: Seen::default(),
+            drains,
+            drained: false,
             outcome: None,
         }
     }
@@ -118,7 +128,9 @@ impl<'a> World<'a> {
         }
         for _ in 0..STEPS_MAX {
             if let Some(outcome) = &self.outcome {
-                assert_eq!(*outcome, Outcome::Done);
+                assert_eq!(matches!(outcome, Outcome::Drained(_)), self.drained, "{outcome:?}");
+                assert!(self.drained || *outcome == Outcome::Done, "{outcome:?}");
+                assert!(self.now < FAR, "a drain waits for the clock");
                 let Self { program, sides, state, batches, broker, collected, dropped, seen, .. } = self;
                 // Side inputs and state are there for as long as the job.
                 drop((sides, state));
@@ -142,6 +154,10 @@ impl<'a> World<'a> {
         let running: Vec<BundleId> = self.running.keys().copied().collect();
         let Some(bundle) = self.random.pick(&running).copied() else {
             let wakeup = self.engine.next_wakeup().expect("a job that waits for nothing has ended");
+            if self.drains && !self.drained && (wakeup.0 >= FAR || self.random.percent(10)) {
+                self.drain();
+                return;
+            }
             self.now = self.now.max(wakeup.0);
             self.tell(Event::Tick);
             return;
@@ -154,6 +170,7 @@ impl<'a> World<'a> {
                 let slots = 1 + self.random.below(4) as u32;
                 self.tell(Event::Workers { env, slots });
             }
+            6 if self.drains && !self.drained && self.random.percent(5) => self.drain(),
             6 => self.tell(Event::Tick),
             // Memory is the whole process's, so that it may be short for reasons that this job does not know.
             7 => {
@@ -162,6 +179,11 @@ impl<'a> World<'a> {
             }
             _ => self.complete(bundle),
         }
+    }
+
+    fn drain(&mut self) {
+        self.drained = true;
+        self.tell(Event::Drain);
     }
 
     fn lose(&mut self, bundle: BundleId) {
@@ -182,7 +204,8 @@ impl<'a> World<'a> {
     fn split(&mut self, bundle: BundleId) {
         let draft = self.running[&bundle].clone();
         let spec = self.graph.stage(draft.stage);
-        if self.is_kernel(bundle) || spec.keyed || draft.elements() == 0 {
+        let whole = self.is_kernel(bundle) || matches!(self.roles[draft.stage.index()], Role::Truncate);
+        if whole || spec.keyed || draft.elements() == 0 {
             return;
         }
         let position = self.random.below(draft.elements()) as u32;
@@ -329,6 +352,16 @@ impl<'a> World<'a> {
                     from = to;
                 }
             }
+            Role::Truncate => {
+                let asked = graph.stages.iter().find(|spec| spec.truncated_by == Some(stage));
+                let to = asked.expect("somebody asks").id;
+                // What comes back is input of who asked.
+                let mut kept = LaneWriter::new(&graph, to, self.batches.clone());
+                for range in self.ranges(&draft.input) {
+                    let batch = self.keep(&mut kept, range);
+                    result.outputs.push(Routed { from: outputs[0], to, lane: Lane::Any, batch });
+                }
+            }
             Role::Numbers { node } => {
                 let late = matches!(self.program.nodes[node].does, Does::Source { late: true, .. });
                 let mut ranges = self.ranges(&draft.input);
@@ -361,7 +394,10 @@ impl<'a> World<'a> {
                 let elements = read(&self.program.nodes[self.program.nodes[node].inputs()[0]]);
                 let mut view = self.state.view(&draft);
                 let due = draft.due(5);
-                let late = worker::keyed(self.program, node, &elements, &mut *view, &due, &mut out);
+                let far = self.drains.then_some(self.now + FAR);
+                let keyed = worker::keyed(self.program, node, &elements, &mut *view, &due, far, &mut out);
+                let (late, called) = keyed;
+                self.seen.called_at_the_end += called;
                 dropped = Some((node, late));
                 let (delta, summaries) = view.finish();
                 result.delta = Some(delta);
@@ -378,7 +414,7 @@ impl<'a> World<'a> {
             Role::Collect { node } => collected = Some((node, read(&self.program.nodes[node]))),
         }
         let (routed, totals) = writer.finish().expect("memory takes everything");
-        result.outputs = routed;
+        result.outputs.extend(routed);
         result.stats.elements_out = totals.elements;
         self.finished.insert(bundle, Finished { delta: result.delta, collected, dropped });
         self.tell(Event::BundleFinished { bundle, result });
