@@ -36,6 +36,6 @@ fn what_fails_is_put_aside_on_each_runner() {
         let mut replay = purlin();
         replay.args(["dead-letters", "replay"]).arg(&dead).args(["--runner", runner, "--"]);
         replay.arg(&program).arg("--mended");
-        finish(replay).well().says(&["the sum is 6\n", "1 dead letters were replayed"]);
+        finish(replay).well().says(&["the sum is 6\n", "1 dead letter was replayed"]);
     }
 }

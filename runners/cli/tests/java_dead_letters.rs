@@ -68,7 +68,7 @@ fn puts_aside_and_takes(runner: &str, class_path: &str, folder: &Path) {
     let [of_elements, of_keys] = [&elements, &stateful].map(|folder| folder.to_string_lossy().into_owned());
     let mended = run(&["dead-letters", "replay", &of_elements], runner, class_path, folder, "mended").well();
     assert_eq!(lines(&mended), ["end: DONE", "sum: 9999 is 32"], "on {runner}");
-    mended.says(&["1 dead letters were replayed"]);
+    mended.says(&["1 dead letter was replayed"]);
     list(&elements, &[]).says(&["There are no dead letters", "--all"]);
     let refused = run(&["dead-letters", "replay", &of_keys], runner, class_path, folder, "mended");
     assert_eq!(refused.status.code(), Some(1), "on {runner}");

@@ -66,7 +66,11 @@ fn replay(run: Run, options: BTreeMap<String, String>, letters: &Letters) -> Res
     let left: Vec<_> =
         letters.files().filter(|file| file.exists()).map(|file| format!("`{}`", file.display())).collect();
     if left.is_empty() {
-        terminal::note(&format!("purlin: {} dead letters were replayed", letters.letters().count()));
+        let told = match letters.letters().count() {
+            1 => "1 dead letter was replayed".to_owned(),
+            count => format!("{count} dead letters were replayed"),
+        };
+        terminal::note(&format!("purlin: {told}"));
         return Ok(ran.exit);
     }
     let why = if ran.jobs == 0 { "the program started no job" } else { "no job of the program has done all of them" };
