@@ -14,6 +14,10 @@ import statistics
 import subprocess
 import sys
 
+# Looked at when gRPC is loaded: nothing that is started here goes on with its connections, and its way of preparing a fork can
+# wait for ever for a channel that is just being closed.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 import grpc
 
 import process
