@@ -77,13 +77,5 @@ fn puts_aside_and_takes(runner: &str, class_path: &str, folder: &Path) {
 
 #[test]
 fn on_each_runner() {
-    // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
-    let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
-    let (class_path, folder) = (&java::compiled("DeadLetters.java", classes.path()), folder.path());
-    // Java's client mostly waits.
-    std::thread::scope(|scope| {
-        for runner in ["direct", "micro-batch", "continuous"] {
-            scope.spawn(move || puts_aside_and_takes(runner, class_path, folder));
-        }
-    });
+    java::on_each_runner("DeadLetters.java", puts_aside_and_takes);
 }

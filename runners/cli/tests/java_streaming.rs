@@ -32,7 +32,7 @@ const LINES: [&str; 20] = [
     "timers: event 8000 [1, 2]",
 ];
 
-fn prints(class_path: &str, folder: &Path, runner: &str) {
+fn prints(runner: &str, class_path: &str, folder: &Path) {
     let finished = finish(java::run(&["--runner", runner], class_path, folder, &["Streams"])).well();
     // One in the windows that expire, one in the order of time.
     assert_eq!(finished.stderr.matches("purlin:droppedDueToLateness = 1").count(), 2, "{}", finished.stderr);
@@ -45,13 +45,5 @@ fn prints(class_path: &str, folder: &Path, runner: &str) {
 
 #[test]
 fn on_each_runner() {
-    // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
-    let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
-    let (class_path, folder) = (&java::compiled("Streams.java", classes.path()), folder.path());
-    // Java's client mostly waits.
-    std::thread::scope(|scope| {
-        for runner in ["direct", "micro-batch", "continuous"] {
-            scope.spawn(move || prints(class_path, folder, runner));
-        }
-    });
+    java::on_each_runner("Streams.java", prints);
 }

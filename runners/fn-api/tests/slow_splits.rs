@@ -189,13 +189,19 @@ async fn a_refused_split_is_no_failure() {
     scene.job.end(&scene.server).await;
 }
 
+/// Why a bundle fails whose worker answers a split with these.
+async fn garbage(channel_splits: Vec<ChannelSplit>) -> String {
+    let mut scene = Scene::set().await;
+    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
+    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    scene.job.end(&scene.server).await;
+    why
+}
+
 #[tokio::test]
 async fn a_split_that_cannot_be_is_garbage() {
-    let mut scene = Scene::set().await;
-    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits: channel(3, 2), ..Default::default() }).await;
-    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    let why = garbage(channel(3, 2)).await;
     assert!(why.contains("keeps elements up to 3 and gives back those from 2"), "{why}");
-    scene.job.end(&scene.server).await;
 }
 
 /// Java's harness leaves the source's name out.
@@ -214,18 +220,12 @@ async fn a_split_that_does_not_name_the_source_is_of_the_only_one() {
 
 #[tokio::test]
 async fn a_split_of_something_else_is_garbage() {
-    let mut scene = Scene::set().await;
     let mut channel_splits = channel(0, 1);
     channel_splits[0].transform_id = "work".to_owned();
-    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
-    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    let why = garbage(channel_splits).await;
     assert!(why.contains("it is about `work`, which is not where the bundle reads its input"), "{why}");
-    let mut scene = Scene::set().await;
-    let channel_splits = [channel(0, 1), channel(1, 2)].concat();
-    scene.split(0.5, fnpb::ProcessBundleSplitResponse { channel_splits, ..Default::default() }).await;
-    let Failure::Garbage(why) = scene.job.failed().await else { panic!("not garbage") };
+    let why = garbage([channel(0, 1), channel(1, 2)].concat()).await;
     assert!(why.contains("it tells 2 times where the input is cut"), "{why}");
-    scene.job.end(&scene.server).await;
 }
 
 /// What ran the one bundle would run the other, and a harness that finds it by the first one's name would split the second.

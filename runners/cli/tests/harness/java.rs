@@ -44,3 +44,16 @@ pub(crate) fn compiled(name: &str, folder: &Path) -> String {
     finish(build).well();
     format!("{}:{}", folder.display(), examples())
 }
+
+/// Compiles one of the programs in `tests/java`, and tries it on each of our runners at once, for Java's client mostly waits: with the
+/// runner's name, the class path, and a temporary folder that they share.
+pub(crate) fn on_each_runner(name: &str, tried: impl Fn(&str, &str, &Path) + Sync) {
+    // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
+    let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
+    let (class_path, folder, tried) = (&compiled(name, classes.path()), folder.path(), &tried);
+    std::thread::scope(|scope| {
+        for runner in ["direct", "micro-batch", "continuous"] {
+            scope.spawn(move || tried(runner, class_path, folder));
+        }
+    });
+}

@@ -91,9 +91,7 @@ impl Addresses {
         let number = self.number(transform, name);
         let buffer = &mut self.buffer;
         buffer.clear();
-        buffer.extend_from_slice(&number.to_be_bytes());
-        write_length(window.len(), buffer);
-        buffer.extend_from_slice(window);
+        begin(number, window, buffer);
         write_length(key.len(), buffer);
         buffer.extend_from_slice(key);
         buffer.push(u8::from(map_key.is_some()));
@@ -164,10 +162,15 @@ pub(super) fn number_of(address: &[u8]) -> Option<u32> {
 
 /// How the addresses of a state begin in a window.
 pub(super) fn of_window(number: u32, window: &[u8]) -> Vec<u8> {
-    let mut bytes = number.to_be_bytes().to_vec();
-    write_length(window.len(), &mut bytes);
-    bytes.extend_from_slice(window);
+    let mut bytes = Vec::new();
+    begin(number, window, &mut bytes);
     bytes
+}
+
+fn begin(number: u32, window: &[u8], bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&number.to_be_bytes());
+    write_length(window.len(), bytes);
+    bytes.extend_from_slice(window);
 }
 
 fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
