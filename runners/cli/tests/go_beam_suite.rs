@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use harness::{Server, finish, root};
+use harness::{Server, finish, go};
 
 /// Where Beam keeps the tests, within its module.
-const PACKAGES: [&str; 3] = ["integration/primitives", "integration/synthetic", "regression"];
+const PACKAGES: [&str; 3] = ["go/test/integration/primitives", "go/test/integration/synthetic", "go/test/regression"];
 
 /// Tests that are not run at all, and why.
 const LEFT_OUT: [(&str, &str); 2] = [
@@ -37,18 +37,7 @@ const PASSED: usize = 76;
 /// The programs, built once: the compiler's cache makes every later build quick.
 static PROGRAMS: LazyLock<(tempfile::TempDir, Vec<PathBuf>)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let programs = PACKAGES
-        .iter()
-        .map(|package| {
-            let program = folder.path().join(package.replace('/', "-"));
-            let mut build = Command::new("go");
-            build.args(["test", "-c", "-o"]).arg(&program);
-            build.arg(format!("github.com/apache/beam/sdks/v2/go/test/{package}"));
-            build.current_dir(root().join("benchmarks/go")).stdin(Stdio::null());
-            finish(build).well();
-            program
-        })
-        .collect();
+    let programs = PACKAGES.iter().map(|package| go::tests_of(package, folder.path())).collect();
     (folder, programs)
 });
 

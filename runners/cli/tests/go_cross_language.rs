@@ -10,7 +10,7 @@ mod harness;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use harness::{finish, pipeline_file, purlin, python, root, with_python};
+use harness::{finish, go, pipeline_file, purlin, python, with_python};
 
 /// Beam's expansion service for Python, which runs the transforms' workers too; ends with the value.
 struct Service {
@@ -58,11 +58,7 @@ fn a_python_pipeline_with_a_transform_of_the_service() {
 fn a_go_pipeline_with_a_python_transform() {
     let service = Service::start();
     let built = tempfile::tempdir().expect("a temporary folder");
-    let program = built.path().join("crosslanguage");
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&program).arg("./crosslanguage").current_dir(root().join("examples/go"));
-    build.stdin(Stdio::null());
-    finish(build).well();
+    let program = go::example("crosslanguage", built.path());
     let mut command = purlin();
     command.args(["run", "--"]).arg(&program).arg(format!("--service={}", service.address));
     finish(command).well().says(&["beam: 2\n", "purlin: 1\n", "rafter: 1\n", "is DONE"]);

@@ -3,21 +3,12 @@
 
 mod harness;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use harness::{finish, purlin, root};
+use harness::{finish, go, purlin};
 
 #[test]
 fn what_fails_is_put_aside_on_each_runner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = folder.path().join("failing");
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&program);
-    build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/failing.go"));
-    // The module that pins the SDK.
-    build.current_dir(root().join("benchmarks/go")).stdin(Stdio::null());
-    finish(build).well();
+    let program = go::program("failing", folder.path());
     for runner in ["direct", "micro-batch", "continuous"] {
         let dead = folder.path().join(runner);
         let mut command = purlin();

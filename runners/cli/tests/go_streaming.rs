@@ -2,21 +2,12 @@
 
 mod harness;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use harness::{finish, purlin, root};
+use harness::{finish, go, purlin};
 
 #[test]
 fn a_side_input_is_refreshed_on_each_runner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = folder.path().join("refreshed");
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&program);
-    build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/refreshed.go"));
-    // The module that pins the SDK.
-    build.current_dir(root().join("benchmarks/go")).stdin(Stdio::null());
-    finish(build).well();
+    let program = go::program("refreshed", folder.path());
     for runner in ["direct", "micro-batch", "continuous"] {
         let mut command = purlin();
         command.args(["run", "--runner", runner, "--"]).arg(&program);

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{Server, finish, purlin, python, until, with_python};
+use harness::printing::Printing;
+use harness::{Server, finish, purlin, python, with_python};
 
 /// The runners that must give the same results.
 const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
@@ -50,10 +51,12 @@ fn the_exchange_rates_on_every_runner() {
             let (order, rates) = line.strip_prefix("order ")?.split_once(" USD at rates ")?;
             Some((number(order.split_once(':')?.0)?, number(rates)?))
         };
-        let printed = until(command, |lines| {
+        let mut printing = Printing::new(command);
+        printing.until(|lines| {
             let rates: BTreeSet<u64> = lines.iter().filter_map(order).map(|(_, rates)| rates).collect();
             rates.len() > 2
         });
+        let printed = printing.interrupt();
         let orders: Vec<(u64, u64)> = printed.iter().filter_map(order).collect();
         let each: BTreeSet<u64> = orders.iter().map(|(order, _)| *order).collect();
         assert_eq!(each.len(), orders.len(), "{runner}: no order is priced twice: {printed:#?}");

@@ -8,9 +8,10 @@ use purlin_backend::{BundleExecutor, BundleIo, Parting, Reporter, RunningBundle}
 use purlin_engine::core::action::{BundleDraft, BundleId};
 use purlin_engine::core::event::{Event, Failure};
 use purlin_engine::core::stage::EnvIndex;
-use purlin_proto::urns::standard_protocols::{CONTROL_REQUEST_ELEMENTS_EMBEDDING, MULTI_CORE_BUNDLE_PROCESSING};
+use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 
 use crate::environment::{Chosen, EnvironmentLauncher};
+use crate::habits::Habits;
 use crate::hub::FnApi;
 use crate::job::JobContext;
 use crate::more_workers::MoreWorkers;
@@ -32,8 +33,7 @@ impl FnApiExecutor {
     pub(crate) fn new(hub: &Arc<FnApi>, job: &Arc<JobContext>, env: EnvIndex, chosen: Chosen) -> Self {
         // A harness that can use all cores gets all bundles; of one that cannot, as many as there are cores.
         let bundles = job.job.workers_max.max(1);
-        let capable = |of: &str| chosen.capabilities.iter().any(|urn| urn == of);
-        let (multi_core, embeds) = (capable(MULTI_CORE_BUNDLE_PROCESSING), capable(CONTROL_REQUEST_ELEMENTS_EMBEDDING));
+        let multi_core = chosen.capabilities.iter().any(|urn| urn == MULTI_CORE_BUNDLE_PROCESSING);
         let (workers, slots_each) = match (multi_core, chosen.workers_may_multiply) {
             (true, _) => (1, bundles),
             (false, true) => (bundles, 1),
@@ -43,7 +43,7 @@ impl FnApiExecutor {
         let more = more.map(|(python, port)| MoreWorkers { python, port, count: bundles.saturating_sub(workers) });
         // Other SDKs do not end their streams as they leave.
         let ends_with_client = !chosen.workers_may_multiply && !multi_core;
-        let pool = Pool::new(hub, job, env, slots_each, ends_with_client, embeds);
+        let pool = Pool::new(hub, job, env, slots_each, ends_with_client, Habits::of(&chosen.capabilities));
         Self { pool, launcher: chosen.launcher, workers, more }
     }
 }

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::config::FnApiConfig;
+use crate::habits::Habits;
 use crate::hub::FnApi;
 use crate::job::{FnApiJob, JobContext};
 use crate::pool::Pool;
@@ -46,7 +47,7 @@ impl FuzzedJob {
     /// # Errors
     /// If it cannot connect, which a new one always can.
     pub fn worker(&self) -> Result<FuzzedWorker, String> {
-        let pool = Pool::new(&self.hub, &self.context, EnvIndex(0), 1, false, false);
+        let pool = Pool::new(&self.hub, &self.context, EnvIndex(0), 1, false, Habits::of(&[]));
         let (reporter, reports) = Reporter::channel();
         let worker = Worker::expect(&self.hub, &pool, &reporter, false);
         let connection = worker.connect().map_err(|error| error.to_string())?;

@@ -20,6 +20,7 @@ use purlin_model::element::{Header, HeaderError};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::fn_execution::v1::elements::{Data, Timers};
 
+use crate::habits::Habits;
 use crate::process_bundle::BundleRun;
 use crate::timers::StageTimers;
 use crate::worker::ToWorker;
@@ -34,14 +35,13 @@ const ENVELOPE_BYTES: usize = 1 << 10;
 const TIMERS_PER_MESSAGE: usize = 10_000;
 
 /// A bundle is told with its request, in one round trip, if it has no more bytes than this.
-pub(crate) const EMBEDDED_BYTES_MAX: usize = 16 << 10;
+const EMBEDDED_BYTES_MAX: usize = 16 << 10;
 
 /// How a bundle may be told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FeedLimits {
     pub(crate) message_size_max: usize,
-    /// 0 where elements must go over the data stream.
-    pub(crate) embedded_bytes_max: usize,
+    pub(crate) habits: Habits,
 }
 
 /// A message on its way to a worker, and the bundle for which it is.
@@ -60,10 +60,10 @@ enum Stop {
 
 /// Sends everything. Blocks.
 pub(crate) fn feed(run: &Arc<BundleRun>, to: &ToWorker, limits: FeedLimits) {
-    let embedded = (limits.embedded_bytes_max > 0).then(fnpb::Elements::default);
-    let embedded_bytes_max = limits.embedded_bytes_max;
+    let habits = limits.habits;
+    let embedded = habits.embeds.then(fnpb::Elements::default);
     let (mark, read) = (Instant::now(), Duration::ZERO);
-    let feeder = Feeder { run, to, buffer: Vec::new(), embedded, embedded_bytes_max, mark, read };
+    let feeder = Feeder { run, to, buffer: Vec::new(), embedded, habits, mark, read };
     match feeder.feed(limits.message_size_max.saturating_sub(ENVELOPE_BYTES)) {
         Ok(()) | Err(Stop::Pointless) => {}
         Err(Stop::Failed(why)) => run.fail(why),
@@ -76,7 +76,7 @@ struct Feeder<'a> {
     buffer: Vec<u8>,
     /// What may go with the request, while it is small enough. `None` once the request has been sent.
     embedded: Option<fnpb::Elements>,
-    embedded_bytes_max: usize,
+    habits: Habits,
     /// When the encoding of the message at hand began.
     mark: Instant,
     /// How much of the time since then went into reading.
@@ -147,7 +147,7 @@ impl Feeder<'_> {
             if due.is_empty() {
                 return Ok(());
             }
-            let timers = timers.write(run.instruction.as_str(), &due);
+            let timers = timers.write(run.instruction.as_str(), &due, run.began());
             self.send(fnpb::Elements { data: Vec::new(), timers })?;
         }
     }
@@ -165,12 +165,13 @@ impl Feeder<'_> {
         }
         // The terminator stands alone, for Python drops what comes with it.
         data.push(Data { is_last: true, ..self.data(Vec::new()) });
-        let timers = self.run.stage.timer_families().map(|(transform, family)| Timers {
+        let ends = ends(self.run.stage.timer_families(), self.habits.ends_by_transform);
+        let timers = ends.map(|(transform, family, is_last)| Timers {
             instruction_id: self.run.instruction.as_str().to_owned(),
             transform_id: transform.to_owned(),
             timer_family_id: family.to_owned(),
             timers: Default::default(),
-            is_last: true,
+            is_last,
         });
         let timers = timers.collect();
         self.send(fnpb::Elements { data, timers })?;
@@ -208,7 +209,7 @@ impl Feeder<'_> {
             return Err(Stop::Pointless);
         }
         if let Some(mut all) = self.embedded.take() {
-            if bytes_of(&all) + bytes_of(&elements) <= self.embedded_bytes_max {
+            if bytes_of(&all) + bytes_of(&elements) <= EMBEDDED_BYTES_MAX {
                 all.data.extend(elements.data);
                 all.timers.extend(elements.timers);
                 self.embedded = Some(all);
@@ -249,6 +250,20 @@ impl Feeder<'_> {
     }
 }
 
+/// Every family with its transform, in their order, and whether it is a terminator. A family that has none is told all the
+/// same, because Go ends on its side those of which it has heard.
+fn ends<'a>(
+    families: impl Iterator<Item = (&'a str, &'a str)>,
+    by_transform: bool,
+) -> impl Iterator<Item = (&'a str, &'a str, bool)> {
+    let mut families = families.peekable();
+    std::iter::from_fn(move || {
+        let (transform, family) = families.next()?;
+        let more = families.peek().is_some_and(|(next, _)| *next == transform);
+        Some((transform, family, !(by_transform && more)))
+    })
+}
+
 fn bytes_of(elements: &fnpb::Elements) -> usize {
     let data = elements.data.iter().map(|data| data.data.len());
     data.chain(elements.timers.iter().map(|timers| timers.timers.len())).sum()
@@ -280,5 +295,19 @@ impl<'a> Expirations<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends;
+
+    #[test]
+    fn each_family_or_each_transform_ends_once() {
+        let families = [("a", "early"), ("a", "late"), ("b", "late"), ("c", "early"), ("c", "late")];
+        let last = |by_transform| ends(families.into_iter(), by_transform).map(|(.., last)| last).collect::<Vec<_>>();
+        assert_eq!(last(false), [true; 5]);
+        assert_eq!(last(true), [false, true, true, false, true]);
+        assert!(ends(families.into_iter(), true).map(|(transform, family, _)| (transform, family)).eq(families));
     }
 }

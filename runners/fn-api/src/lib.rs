@@ -22,6 +22,7 @@ mod environment;
 mod executor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod habits;
 mod hub;
 mod ids;
 mod input;

@@ -21,9 +21,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::habits::Habits;
 use crate::hub::FnApi;
 use crate::ids::InstructionId;
-use crate::input::{EMBEDDED_BYTES_MAX, FeedLimits, feed};
+use crate::input::{FeedLimits, feed};
 use crate::job::JobContext;
 use crate::lane_owners::LaneOwners;
 use crate::lock::lock;
@@ -41,8 +42,7 @@ pub(crate) struct Pool {
     slots_each: usize,
     /// Whether its workers live in somebody else's process, which may end as soon as the job has.
     pub(crate) ends_with_client: bool,
-    /// Whether workers take a small bundle's elements with the request that begins it.
-    embeds: bool,
+    habits: Habits,
     members: Mutex<Members>,
     /// Workers lost since the last bundle that finished.
     losses: AtomicU32,
@@ -94,7 +94,7 @@ impl Pool {
         env: EnvIndex,
         slots_each: usize,
         ends_with_client: bool,
-        embeds: bool,
+        habits: Habits,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
@@ -104,7 +104,7 @@ impl Pool {
             environment: job.job.plan.environments[env.index()].id.clone(),
             slots_each,
             ends_with_client,
-            embeds,
+            habits,
             members: Mutex::default(),
             losses: AtomicU32::new(0),
             stop_extra: stop.child_token(),
@@ -202,10 +202,7 @@ impl Pool {
             match (next, self.launched.get()) {
                 (Ok((run, to)), Some(launched)) => {
                     self.busy.notify_one();
-                    let limits = FeedLimits {
-                        message_size_max: self.hub.config.message_size_max,
-                        embedded_bytes_max: if self.embeds { EMBEDDED_BYTES_MAX } else { 0 },
-                    };
+                    let limits = FeedLimits { message_size_max: self.hub.config.message_size_max, habits: self.habits };
                     launched.runtime.spawn_blocking(move || feed(&run, &to, limits));
                 }
                 (Ok((run, _)), None) => run.fail(Failure::Aborted),

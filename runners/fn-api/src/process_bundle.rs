@@ -140,6 +140,11 @@ impl BundleRun {
         lock(&self.input).take()
     }
 
+    /// The job's clock when the bundle began.
+    pub(crate) fn began(&self) -> ProcessingTime {
+        self.began
+    }
+
     /// The job's clock: what it was when the bundle began, and the time since.
     pub(crate) fn clock(&self) -> ProcessingTime {
         if self.stage.clock_stands {

@@ -18,7 +18,7 @@ use purlin_model::coder::varint::{read_varint, write_length};
 use purlin_model::coder::{Coder, Context};
 use purlin_model::element::{decode_window, encode_window};
 use purlin_model::pane::PaneInfo;
-use purlin_model::time::EventTime;
+use purlin_model::time::{EventTime, ProcessingTime};
 use purlin_model::window::{BoundedWindow, WindowCoder};
 use purlin_plan::StageGraph;
 use purlin_proto::fn_execution::v1 as fnpb;
@@ -231,7 +231,11 @@ impl StageTimers {
     }
 
     /// Timers as they fire: runs of one family, in the order given.
-    pub(crate) fn write(&self, instruction: &str, due: &[Timer]) -> Vec<fnpb::elements::Timers> {
+    ///
+    /// Those of the clock that fire before their time, because their window expires or their job is drained, fire `now`: within
+    /// a bundle SDKs fire what was set for an instant before that of the next timer, and one that sets itself again would go
+    /// on until the clock is there.
+    pub(crate) fn write(&self, instruction: &str, due: &[Timer], now: ProcessingTime) -> Vec<fnpb::elements::Timers> {
         let mut messages: Vec<fnpb::elements::Timers> = Vec::new();
         for run in due.chunk_by(|a, b| (&a.transform, &a.family) == (&b.transform, &b.family)) {
             let Some(first) = run.first() else { continue };
@@ -240,7 +244,7 @@ impl StageTimers {
             // State is kept by names of this very plan, so that each has its place.
             let Some(((transform, family), _)) = place else { continue };
             let mut bytes = Vec::new();
-            run.iter().for_each(|timer| write_one(timer, &mut bytes));
+            run.iter().for_each(|timer| write_one(timer, now, &mut bytes));
             messages.push(fnpb::elements::Timers {
                 instruction_id: instruction.to_owned(),
                 transform_id: transform.clone(),
@@ -309,15 +313,18 @@ fn instant(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }
 
-fn write_one(timer: &Timer, out: &mut Vec<u8>) {
+fn write_one(timer: &Timer, now: ProcessingTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&timer.key);
     write_length(timer.tag.len(), out);
     out.extend_from_slice(&timer.tag);
     out.extend_from_slice(&1i32.to_be_bytes());
     out.extend_from_slice(&timer.window);
     out.push(0);
-    let fire_at = EventTime::from_millis(timer.fire_at.unwrap_or(timer.hold.millis()));
-    out.extend_from_slice(&fire_at.to_wire());
+    let fire_at = match timer.domain {
+        TimerDomain::EventTime => timer.fire_at,
+        TimerDomain::ProcessingTime => timer.fire_at.map(|at| at.min(now.0)),
+    };
+    out.extend_from_slice(&EventTime::from_millis(fire_at.unwrap_or(timer.hold.millis())).to_wire());
     out.extend_from_slice(&timer.hold.to_wire());
     out.extend_from_slice(&timer.pane);
 }
@@ -374,8 +381,24 @@ mod tests {
             let [Setting::Set(clock)] = &settings[..] else { panic!("{settings:?}") };
             assert_eq!((clock.fire_at, clock.expires), (Some(1000), None));
         }
-        let [fired] = &timers.write("i", std::slice::from_ref(set))[..] else { panic!("one family, one message") };
+        let [fired] = &timers.write("i", std::slice::from_ref(set), ProcessingTime(0))[..] else {
+            panic!("one family, one message")
+        };
         assert_eq!((&fired.timers[..], fired.timer_family_id.as_str()), (SET, "event"));
+    }
+
+    #[test]
+    fn the_clock_is_never_ahead_of_what_fires() {
+        let timers = timers(WindowCoder::Global);
+        let settings = timers.read(&message("clock", SET), EventTime::MIN).unwrap();
+        let [Setting::Set(set)] = &settings[..] else { panic!("{settings:?}") };
+        let fires_at = |now| {
+            let [fired] = &timers.write("i", std::slice::from_ref(set), ProcessingTime(now))[..] else { panic!() };
+            let [Setting::Set(told)] = &timers.read(fired, EventTime::MIN).unwrap()[..] else { panic!() };
+            assert_eq!(told.hold, set.hold);
+            told.fire_at
+        };
+        assert_eq!([999, 1000, 1001].map(fires_at), [Some(999), Some(1000), Some(1000)]);
     }
 
     #[test]

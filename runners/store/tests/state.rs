@@ -246,8 +246,8 @@ fn bundle() -> impl Strategy<Value = Bundle> {
 
 proptest! {
     /// What is taken, and what is told of a group, is what a look at all of its timers would give; what a bundle that does not
-    /// count has taken and set is as if it had never been. In a drained job all timers are due at the end of the input, and
-    /// none is set again that has fired there.
+    /// count has taken and set is as if it had never been. In a drained job all timers are due at the end of the input, one
+    /// of each key and window at a time, and none is set again that has fired there.
     #[test]
     fn timers_by_time_are_those_of_a_look_at_all_of_them(
         bundles in proptest::collection::vec(bundle(), 0..12),
@@ -275,12 +275,16 @@ proptest! {
             }
             told.sort_unstable();
             let is_due = |timer: &Known| ends || timer.is_due(&bound);
-            let expected: Vec<_> = with.iter().filter(|(_, timer)| is_due(timer)).map(|(id, _)| *id).collect();
+            let mut expected: Vec<_> = with.iter().filter(|(_, timer)| is_due(timer)).map(|(id, _)| *id).collect();
             if ends {
+                // Of each key, all of which is in one window, the first one: the clock comes before event time.
+                let rank = |id: &(usize, u8)| (id.0, with[id].domain == TimerDomain::EventTime, with[id].at, id.1);
+                expected.sort_by_key(rank);
+                expected.dedup_by_key(|id| id.0);
                 over_with.extend(&expected);
             }
-            prop_assert_eq!(told, expected);
-            with.retain(|_, timer| !is_due(timer));
+            prop_assert_eq!(&told, &expected);
+            with.retain(|id, _| !told.contains(id));
             for Write { key, tag, times } in writes {
                 let domain = times.map_or(TimerDomain::EventTime, |times| times.domain);
                 let mut timer = timer(keys[key], &[tag], times.map(|times| times.at), domain);

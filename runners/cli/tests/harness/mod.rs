@@ -8,8 +8,10 @@
 
 pub(crate) mod counts;
 pub(crate) mod dashboard;
+pub(crate) mod go;
 pub(crate) mod java;
 pub(crate) mod jobs;
+pub(crate) mod printing;
 pub(crate) mod pytest;
 
 use std::fs::File;
@@ -148,36 +150,6 @@ impl Drop for Started {
             signal("KILL", &format!("-{}", self.group));
         }
     }
-}
-
-/// Runs a program that does not end by itself, until what it prints is enough; then it is interrupted, and must end. What
-/// it has printed by then.
-pub(crate) fn until(mut command: Command, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let child = command.stdout(Stdio::piped()).process_group(0).spawn();
-    let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let stdout = child.stdout.take().expect("it is piped");
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-    });
-    let (sender, end) = mpsc::channel();
-    let group = child.id();
-    std::thread::spawn(move || sender.send(child.wait()));
-    let mut printed = Vec::new();
-    while !enough(&printed) {
-        match lines.recv_timeout(PROGRAM_MAX) {
-            Ok(line) => printed.push(line),
-            Err(gone) => {
-                signal("KILL", &format!("-{group}"));
-                panic!("{command:?} printed no more ({gone}), and not enough: {printed:#?}");
-            }
-        }
-    }
-    signal("INT", &group.to_string());
-    let ended = end.recv_timeout(PROGRAM_MAX);
-    signal("KILL", &format!("-{group}"));
-    assert!(ended.is_ok(), "{command:?} does not end when it is interrupted");
-    printed
 }
 
 /// Runs a program to its end.

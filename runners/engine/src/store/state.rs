@@ -205,8 +205,9 @@ pub trait StateView: Send + fmt::Debug {
     /// Takes the timers of the bundle's lanes that are due and were not set by this bundle: by key, then those of the clock
     /// before those of event time, by fire time, and of one instant in an order of transforms, families, windows and tags that
     /// stays the same. What more there are than the bound takes at once comes with the next call, and for each key in the same
-    /// order; a view may give out only so many in all, and what it leaves is due for the next bundle of the lanes. Costs in
-    /// proportion to what is due.
+    /// order; a view may give out only so many in all, and what it leaves is due for the next bundle of the lanes. Where a bundle
+    /// [fires what is left](BundleDraft::fires_what_is_left), one of each key and window is given out in all, so that it is
+    /// known which have fired and which were replaced before they could. Costs in proportion to what is due.
     ///
     /// # Errors
     /// See [`StateError`].

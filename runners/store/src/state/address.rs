@@ -155,6 +155,15 @@ pub(super) fn window_of(address: &[u8]) -> &[u8] {
     piece(&mut address.get(NUMBER_BYTES..).unwrap_or_default())
 }
 
+/// The window and the key of an address, in one piece: equal only where both are.
+pub(super) fn owner_of(address: &[u8]) -> &[u8] {
+    let owner = address.get(NUMBER_BYTES..).unwrap_or_default();
+    let mut rest = owner;
+    piece(&mut rest);
+    piece(&mut rest);
+    &owner[..owner.len() - rest.len()]
+}
+
 /// The number at the front of an address.
 pub(super) fn number_of(address: &[u8]) -> Option<u32> {
     address.first_chunk().map(|number| u32::from_be_bytes(*number))
@@ -202,6 +211,8 @@ mod tests {
             let [first, second] = [&one, &other].map(|cell| Address::from(here.of_cell(cell)));
             prop_assert_eq!(first == second, one == other);
             prop_assert_eq!(window_of(first.bytes()), &one.window[..]);
+            let same_owner = (&one.window, &one.key) == (&other.window, &other.key);
+            prop_assert_eq!(owner_of(first.bytes()) == owner_of(second.bytes()), same_owner);
             prop_assert_eq!(there.of_cell(&one), first.bytes());
             let Parts { number, window, key, map_key } = parts(first.bytes());
             prop_assert_eq!(names.name(number), (one.transform.clone(), one.state.clone()));
@@ -216,6 +227,7 @@ mod tests {
         #[test]
         fn what_is_no_address_is_taken_apart_too(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             parts(&bytes);
+            owner_of(&bytes);
         }
     }
 }

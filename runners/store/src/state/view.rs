@@ -18,7 +18,7 @@ use purlin_engine::store::{
 use purlin_model::key_group::KeyGroup;
 use purlin_model::time::EventTime;
 
-use super::address::{Address, Addresses, window_of};
+use super::address::{self, Address, Addresses, window_of};
 use super::base::Blocks;
 use super::delta::{CellDelta, GroupDelta};
 use super::group::beginning_with;
@@ -41,6 +41,9 @@ const DUE_BYTES: u64 = 256;
 
 /// With fewer of them a bundle would cost more than they do.
 const DUE_MIN: u64 = 10_000;
+
+/// Where of each key and window one timer fires at a time, the look for more of them ends when so many had to wait.
+const WAITING_MAX: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct SpillingStateView {
@@ -69,17 +72,55 @@ struct Owned {
     delta: GroupDelta,
     /// How far timers that are due were taken, from each queue.
     taken: [Option<Due>; Queue::ALL.len()],
+    /// The windows and keys of which one timer fires alone.
+    alone: HashSet<Box<[u8]>>,
     blocks: Blocks,
 }
 
 impl Owned {
     fn new(committed: Arc<Group>) -> Self {
-        Self { committed, delta: GroupDelta::default(), taken: Default::default(), blocks: Blocks::default() }
+        let (delta, blocks) = (GroupDelta::default(), Blocks::default());
+        Self { committed, delta, taken: Default::default(), alone: HashSet::new(), blocks }
     }
 
     /// Whether a timer has fired that does so only once.
     fn has_fired(&self, id: &TimerId) -> bool {
         self.delta.fired.contains(id) || lock(&self.committed.state).timers.has_fired(id)
+    }
+
+    /// Takes so many of the timers that are due, and not set by the bundle. Of what is left to fire, one of each window and key:
+    /// what it sets replaces others that have not fired yet, and an SDK would not fire them, or fire what it sets, if they came
+    /// in the same bundle.
+    fn take_due(
+        &mut self,
+        bound: &DueBound,
+        count_max: usize,
+        what_is_left: bool,
+        due: &mut Vec<(TimerId, TimerTimes)>,
+    ) {
+        let Self { committed, delta, taken, alone, .. } = self;
+        let committed = lock(&committed.state);
+        let (count, mut waiting) = (due.len(), 0);
+        for (queue, taken) in Queue::ALL.into_iter().zip(taken) {
+            let behind = taken.clone();
+            for place in committed.timers.due(queue, bound, behind.as_ref()) {
+                if due.len() - count >= count_max || waiting >= WAITING_MAX {
+                    return;
+                }
+                let id = &place.1;
+                let Some(times) = committed.timers.get(id).filter(|_| delta.leaves(id)) else { continue };
+                if what_is_left {
+                    if !alone.insert(address::owner_of(id).into()) {
+                        waiting += 1;
+                        continue;
+                    }
+                    delta.fired.insert(id.clone());
+                }
+                due.push((id.clone(), times.clone()));
+                delta.timers.insert(id.clone(), None);
+                *taken = Some(place.clone());
+            }
+        }
     }
 }
 
@@ -241,27 +282,17 @@ impl StateView for SpillingStateView {
     }
 
     fn take_due(&mut self, bound: &DueBound) -> Result<Vec<Timer>, StateError> {
-        let (mut due, mut bytes) = (Vec::new(), 0);
+        let mut due = Vec::new();
         let count_max = bound.count_max.min(self.due_left);
-        let Self { shared, groups, .. } = self;
-        for owned in groups.values_mut() {
-            let committed = lock(&owned.committed.state);
-            for (queue, taken) in Queue::ALL.into_iter().zip(&mut owned.taken) {
-                let behind = taken.clone();
-                let left = count_max.saturating_sub(due.len());
-                let set = committed.timers.due(queue, bound, behind.as_ref());
-                for place in set.filter(|(_, id)| owned.delta.leaves(id)).take(left).cloned().collect::<Vec<_>>() {
-                    let times = committed.timers.get(&place.1);
-                    due.extend(times.map(|times| (place.1.clone(), timers::whole(&place.1, times, &shared.names))));
-                    bytes += cost::of_timer(&place.1);
-                    owned.delta.timers.insert(place.1.clone(), None);
-                    if self.fires_what_is_left {
-                        owned.delta.fired.insert(place.1.clone());
-                    }
-                    *taken = Some(place);
-                }
-            }
+        for owned in self.groups.values_mut() {
+            owned.take_due(bound, count_max - due.len(), self.fires_what_is_left, &mut due);
         }
+        let bytes = due.iter().map(|(id, _)| cost::of_timer(id)).sum::<u64>();
+        let whole = |(id, times)| {
+            let timer = timers::whole(&id, &times, &self.shared.names);
+            (id, timer)
+        };
+        let mut due: Vec<(TimerId, Timer)> = due.into_iter().map(whole).collect();
         due.sort_by(|(one, first), (other, second)| {
             let rank = |timer: &Timer| (timer.domain == TimerDomain::EventTime, timer.fire_at);
             (&first.key, rank(first), one).cmp(&(&second.key, rank(second), other))
