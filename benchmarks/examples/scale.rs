@@ -132,6 +132,7 @@ impl NativeStage for Remember {
                     domain: TimerDomain::EventTime,
                     expires: None,
                     hold: EventTime::GLOBAL_WINDOW_MAX,
+                    output_timestamp: None,
                     pane: Bytes::new(),
                 })?;
             }

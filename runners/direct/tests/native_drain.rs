@@ -60,6 +60,7 @@ impl NativeStage for Later {
                         domain: TimerDomain::ProcessingTime,
                         expires: None,
                         hold,
+                        output_timestamp: None,
                         pane: Bytes::new(),
                     })?);
                 }

@@ -49,6 +49,7 @@ impl NativeStage for Keep {
                         domain: TimerDomain::EventTime,
                         expires: None,
                         hold: window.max_timestamp(),
+                        output_timestamp: None,
                         pane: Bytes::new(),
                     })?;
                 }

@@ -139,10 +139,12 @@ impl StageTimers {
             }
             TimerDomain::EventTime => {
                 // What it emits belongs to its window, so that it holds back those who wait for the window's end.
-                let hold =
-                    if timer.hold.millis() == fire { timer.hold.min(window.max_timestamp()) } else { timer.hold };
+                let behind = timer.hold.millis() == fire && timer.hold > window.max_timestamp();
+                let hold = if behind { window.max_timestamp() } else { timer.hold };
                 if fire > last.millis() {
                     Setting::Early(Timer { fire_at: Some(last.millis()), hold, ..timer })
+                } else if behind && *window != BoundedWindow::Global {
+                    Setting::Set(Timer { hold, output_timestamp: Some(fire), ..timer })
                 } else {
                     Setting::Set(Timer { hold, ..timer })
                 }
@@ -209,10 +211,11 @@ impl StageTimers {
             Some((fire, hold, Bytes::copy_from_slice(&from[..from.len() - rest.len()])))
         };
         for (window, encoded) in windows {
-            let (fire_at, hold, pane) = match &times {
-                Some((fire, hold, pane)) => (Some(*fire), EventTime::from_millis(*hold), pane.clone()),
-                None => (None, EventTime::MAX, Bytes::new()),
+            let (fire_at, output_timestamp, pane) = match &times {
+                Some((fire, hold, pane)) => (Some(*fire), *hold, pane.clone()),
+                None => (None, EventTime::MAX.millis(), Bytes::new()),
             };
+            let hold = EventTime::from_millis(output_timestamp);
             let timer = Timer {
                 key: key.clone(),
                 fire_at,
@@ -223,6 +226,8 @@ impl StageTimers {
                 domain: family.domain,
                 expires: None,
                 hold,
+                // Java's timers that emit nothing have one behind all of Beam's time.
+                output_timestamp: (output_timestamp > EventTime::MAX.millis()).then_some(output_timestamp),
                 pane,
             };
             settings.push(self.settle(timer, &window, watermark));
@@ -278,6 +283,7 @@ impl StageTimers {
                     domain: TimerDomain::EventTime,
                     expires: None,
                     hold: window.max_timestamp(),
+                    output_timestamp: None,
                     pane: pane.into(),
                 }
             })
@@ -325,7 +331,8 @@ fn write_one(timer: &Timer, now: ProcessingTime, out: &mut Vec<u8>) {
         TimerDomain::ProcessingTime => timer.fire_at.map(|at| at.min(now.0)),
     };
     out.extend_from_slice(&EventTime::from_millis(fire_at.unwrap_or(timer.hold.millis())).to_wire());
-    out.extend_from_slice(&timer.hold.to_wire());
+    let output_timestamp = timer.output_timestamp.unwrap_or(timer.hold.millis());
+    out.extend_from_slice(&(output_timestamp as u64 ^ (1 << 63)).to_be_bytes());
     out.extend_from_slice(&timer.pane);
 }
 
@@ -451,6 +458,33 @@ mod tests {
         // Windows of bounded input do not go.
         timers.lifetime.bounded = true;
         check(&timers, "clock", 1_000_000, EventTime::from_millis(15), "at Some(1000000) holds 1000000");
+    }
+
+    #[test]
+    fn what_a_timer_emits_has_the_timestamp_that_its_sdk_gave_it() {
+        let timers = timers(WindowCoder::Interval);
+        let told = |fire: i64, output: i64| {
+            let mut bytes = vec![1, b'k', 0, 0, 0, 0, 1];
+            let window = BoundedWindow::Interval { start: EventTime::from_millis(0), end: EventTime::from_millis(10) };
+            encode_window(&window, &mut bytes);
+            bytes.push(0);
+            for at in [fire, output] {
+                bytes.extend_from_slice(&(at as u64 ^ (1 << 63)).to_be_bytes());
+            }
+            bytes.push(0x0f);
+            let settings = timers.read(&message("event", &bytes), EventTime::MIN).unwrap();
+            let [Setting::Set(timer) | Setting::Early(timer)] = &settings[..] else { panic!("{settings:?}") };
+            let fired = timers.write("i", std::slice::from_ref(timer), ProcessingTime(0));
+            let wire = *fired[0].timers[..fired[0].timers.len() - 1].last_chunk().unwrap();
+            (timer.hold.millis(), instant(wire))
+        };
+        assert_eq!(told(5, 3), (3, 3));
+        // In the time that is allowed for late data; and behind it, where it fires when its window expires.
+        assert_eq!(told(12, 12), (9, 12));
+        assert_eq!(told(16, 16), (9, 9));
+        // What emits nothing holds nothing, and is told so.
+        let never = EventTime::MAX.millis() + 1;
+        assert_eq!(told(5, never), (EventTime::MAX.millis(), never));
     }
 
     #[test]

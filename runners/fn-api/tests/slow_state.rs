@@ -339,6 +339,10 @@ async fn whatever_cannot_be_answered_is_answered_with_the_reason() {
     check(entries(), append(b"x"), "multimap_keys_user_state cannot be appended to").await;
     check(pairs("map"), append(b"x"), "multimap_entries_user_state cannot be appended to").await;
     check(pairs("bag"), get(b""), "`bag` is not declared as a map").await;
+    let Type::MultimapKeysUserState(of_nobody) = entries() else { unreachable!() };
+    let of_nobody = MultimapKeysUserState { key: Bytes::new(), ..of_nobody };
+    check(Type::MultimapKeysUserState(of_nobody), get(b""), "`map` of transform `Pipeline/Work` leaves out whose")
+        .await;
     check(Type::Runner(Runner::default()), get(b""), "the token of a group of 0 bytes").await;
     check(Type::Runner(Runner::default()), append(b"x"), "runner cannot be appended to").await;
     check(ordered(None), append(b"\x05\x02a"), "an entry of an ordered list cannot be read").await;

@@ -150,6 +150,7 @@ pub(crate) fn keyed(
             domain: TimerDomain::EventTime,
             expires: None,
             hold: max,
+            output_timestamp: None,
             pane: Bytes::new(),
         };
         if far.is_some() {

@@ -137,6 +137,7 @@ fn timer(key: &[u8], tag: &[u8], at: Option<i64>, domain: TimerDomain) -> Timer 
         domain,
         expires: None,
         hold: EventTime::from_millis(at.unwrap_or(0)),
+        output_timestamp: None,
         pane: Bytes::from_static(&[0x0f]),
     }
 }

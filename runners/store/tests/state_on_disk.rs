@@ -88,6 +88,7 @@ fn timer(key: u8, window: u8, at: Option<i64>) -> Timer {
         domain: TimerDomain::EventTime,
         expires: None,
         hold: EventTime::from_millis(at.unwrap_or(0)),
+        output_timestamp: None,
         pane: Bytes::from_static(&[0x0f]),
     }
 }

@@ -104,6 +104,7 @@ impl Waiting<'_> {
             domain: TimerDomain::EventTime,
             expires: None,
             hold: at,
+            output_timestamp: None,
             pane: Bytes::new(),
         })?;
         Ok(())

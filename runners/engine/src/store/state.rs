@@ -84,8 +84,11 @@ pub struct Timer {
     /// Of a timer of the clock: behind this instant of event time it is due whatever the clock says, because its window
     /// has expired and is collected then; see [`DueBound::is_expired`].
     pub expires: Option<EventTime>,
-    /// The timestamp of what it will emit: a hold.
+    /// It holds the watermark behind the stage here.
     pub hold: EventTime,
+    /// The timestamp of what it will emit, in milliseconds, where that is not its hold: behind the end of its window, in the
+    /// time that is allowed for late data; or behind all of Beam's time, for what emits nothing.
+    pub output_timestamp: Option<i64>,
     /// The pane as it stands on the wire.
     pub pane: Bytes,
 }

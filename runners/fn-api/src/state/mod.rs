@@ -75,6 +75,11 @@ pub(crate) enum StateFault {
     Window(String),
     #[error("state `{state}` is not declared as a map, so that its entries cannot be read")]
     NoMap { state: String },
+    #[error(
+        "a request for state `{state}` of transform `{transform}` leaves out whose it is; Beam's Java SDK did so for maps and sets \
+         before 2.68: use that version or a later one, or state of another kind"
+    )]
+    NoKey { state: String, transform: String },
     #[error("values of the map `{state}` are not of their coder, {coder}")]
     Values { state: String, coder: String },
     #[error("an entry of an ordered list cannot be read")]

@@ -207,6 +207,10 @@ fn cell(
         .stage
         .unique_name(transform)
         .ok_or_else(|| StateFault::NoTransform { transform: transform.to_owned(), stage: run.stage.name.clone() })?;
+    // No key is encoded in no bytes, and all keys would share what this asks for.
+    if key.is_empty() {
+        return Err(StateFault::NoKey { state: state.to_owned(), transform: name.to_owned() });
+    }
     Ok(Cell { transform: name.into(), state: Arc::from(state), window, key, map_key })
 }
 

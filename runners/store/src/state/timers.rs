@@ -29,6 +29,7 @@ pub(super) struct TimerTimes {
     fire_at: i64,
     expires: Option<EventTime>,
     hold: EventTime,
+    output_timestamp: Option<i64>,
     pane: Arc<[u8]>,
 }
 
@@ -77,16 +78,17 @@ pub(super) fn whole(id: &TimerId, times: &TimerTimes, names: &Names) -> Timer {
     // One copy, of which they are parts.
     let bytes = Bytes::from_owner(id.clone());
     let [key, window, tag] = [key, window, tag.unwrap_or_default()].map(|part| bytes.slice_ref(part));
-    let TimerTimes { domain, fire_at, expires, hold, pane } = times.clone();
+    let TimerTimes { domain, fire_at, expires, hold, output_timestamp, pane } = times.clone();
     let pane = Bytes::from_owner(pane);
-    Timer { key, fire_at: Some(fire_at), transform, family, tag, window, domain, expires, hold, pane }
+    let fire_at = Some(fire_at);
+    Timer { key, fire_at, transform, family, tag, window, domain, expires, hold, output_timestamp, pane }
 }
 
 impl TimerTimes {
     /// When a timer is due, with its pane as it is kept; `None` if it clears.
     pub(super) fn of(timer: &Timer, pane: &Arc<[u8]>) -> Option<Self> {
-        let Timer { fire_at, domain, expires, hold, .. } = *timer;
-        fire_at.map(|fire_at| Self { domain, fire_at, expires, hold, pane: pane.clone() })
+        let Timer { fire_at, domain, expires, hold, output_timestamp, .. } = *timer;
+        fire_at.map(|fire_at| Self { domain, fire_at, expires, hold, output_timestamp, pane: pane.clone() })
     }
 
     pub(super) fn hold(&self) -> EventTime {

@@ -182,6 +182,7 @@ impl<'a> Cells<'a> {
             domain,
             expires: None,
             hold,
+            output_timestamp: None,
             pane: Bytes::new(),
         };
         self.state.set_timer(timer)?;
