@@ -126,7 +126,7 @@ impl StageTimers {
         // the input nothing is collected any more, so that timers of the clock can be waited for.
         let never = watermark > self.lifetime.expiry(window)
             && match timer.domain {
-                TimerDomain::EventTime => fire > last.millis(),
+                TimerDomain::EventTime | TimerDomain::WindowExpiration => fire > last.millis(),
                 TimerDomain::ProcessingTime => self.lifetime.expire() && watermark != EventTime::MAX,
             };
         if never {
@@ -137,7 +137,7 @@ impl StageTimers {
                 let expires = self.lifetime.expire().then_some(last);
                 Setting::Set(Timer { expires, ..timer })
             }
-            TimerDomain::EventTime => {
+            TimerDomain::EventTime | TimerDomain::WindowExpiration => {
                 // What it emits belongs to its window, so that it holds back those who wait for the window's end.
                 let behind = timer.hold.millis() == fire && timer.hold > window.max_timestamp();
                 let hold = if behind { window.max_timestamp() } else { timer.hold };
@@ -280,7 +280,7 @@ impl StageTimers {
                     family: family.name.clone(),
                     tag: Bytes::from_static(NO_TAG),
                     window: encoded.into(),
-                    domain: TimerDomain::EventTime,
+                    domain: TimerDomain::WindowExpiration,
                     expires: None,
                     hold: window.max_timestamp(),
                     output_timestamp: None,
@@ -327,7 +327,7 @@ fn write_one(timer: &Timer, now: ProcessingTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&timer.window);
     out.push(0);
     let fire_at = match timer.domain {
-        TimerDomain::EventTime => timer.fire_at,
+        TimerDomain::EventTime | TimerDomain::WindowExpiration => timer.fire_at,
         TimerDomain::ProcessingTime => timer.fire_at.map(|at| at.min(now.0)),
     };
     out.extend_from_slice(&EventTime::from_millis(fire_at.unwrap_or(timer.hold.millis())).to_wire());

@@ -62,6 +62,8 @@ pub enum TimerDomain {
     EventTime,
     /// The clock.
     ProcessingTime,
+    /// The watermark, at the end of a window: it fires behind all other timers of the same window.
+    WindowExpiration,
 }
 
 /// One timer, set or cleared.
@@ -111,7 +113,9 @@ impl DueBound {
     /// Whether a timer of this domain that fires at this instant, in milliseconds, is due.
     pub fn is_due(&self, domain: TimerDomain, fire_at: i64) -> bool {
         match domain {
-            TimerDomain::EventTime => self.watermark == EventTime::MAX || fire_at < self.watermark.millis(),
+            TimerDomain::EventTime | TimerDomain::WindowExpiration => {
+                self.watermark == EventTime::MAX || fire_at < self.watermark.millis()
+            }
             TimerDomain::ProcessingTime => fire_at <= self.now.0 || self.is_end_of_clock(),
         }
     }
@@ -206,7 +210,7 @@ pub trait StateView: Send + fmt::Debug {
     fn set_timer(&mut self, timer: Timer) -> Result<bool, StateError>;
 
     /// Takes the timers of the bundle's lanes that are due and were not set by this bundle: by key, then those of the clock
-    /// before those of event time, by fire time, and of one instant in an order of transforms, families, windows and tags that
+    /// before those of event time and these before the ends of windows, by fire time, and of one instant in an order of transforms, families, windows and tags that
     /// stays the same. What more there are than the bound takes at once comes with the next call, and for each key in the same
     /// order; a view may give out only so many in all, and what it leaves is due for the next bundle of the lanes. Where a bundle
     /// [fires what is left](BundleDraft::fires_what_is_left), one of each key and window is given out in all, so that it is

@@ -50,7 +50,8 @@ impl GroupDelta {
     /// What there is of a group, once this is applied to what is committed.
     pub(super) fn summary(&self, committed: &GroupState) -> GroupSummary {
         let kept = Queue::ALL.map(|queue| committed.timers.next(queue, |id| self.leaves(id)));
-        let [mut next_clock, mut next_expiry, mut next_event] = kept;
+        let [mut next_clock, mut next_expiry, next_event, next_end] = kept;
+        let mut next_event = least([next_event, next_end]);
         let mut replaced = BTreeMap::<EventTime, u32>::new();
         let mut written_hold = None;
         for (id, times) in &self.timers {
@@ -60,7 +61,7 @@ impl GroupDelta {
             let Some(times) = times else { continue };
             for (queue, at) in times.due() {
                 let next = match queue {
-                    Queue::Event => &mut next_event,
+                    Queue::Event | Queue::End => &mut next_event,
                     Queue::Clock => &mut next_clock,
                     Queue::Expiry => &mut next_expiry,
                 };

@@ -1,7 +1,7 @@
 //! The timers of a key group: found by who they are, and by when they are due.
 //!
 //! ```text
-//!   set, remove ─► by identity ─┬─► queues: event time, clock, expiry ──due──► in the order of time
+//!   set, remove ─► by identity ─┬─► queues: clocks, expiry, ends ──due──► in the order of time
 //!                               └─► holds, counted ──least──► summary
 //! ```
 //! Law: what the queues and the holds say is what a look at all timers would, so that finding what is due costs in
@@ -45,15 +45,18 @@ pub(super) enum Queue {
     Expiry,
     /// Event time has passed a timer of its own.
     Event,
+    /// A window hears of its end.
+    End,
 }
 
 impl Queue {
     /// In the order in which they fire: what a window does at its end comes last.
-    pub(super) const ALL: [Self; 3] = [Self::Clock, Self::Expiry, Self::Event];
+    pub(super) const ALL: [Self; 4] = [Self::Clock, Self::Expiry, Self::Event, Self::End];
 
     fn is_due(self, bound: &DueBound, at: i64) -> bool {
         match self {
             Self::Event => bound.is_due(TimerDomain::EventTime, at),
+            Self::End => bound.is_due(TimerDomain::WindowExpiration, at),
             Self::Clock => bound.is_due(TimerDomain::ProcessingTime, at),
             Self::Expiry => bound.is_expired(EventTime::from_millis(at)),
         }
@@ -100,6 +103,7 @@ impl TimerTimes {
         let (queue, expires) = match self.domain {
             TimerDomain::EventTime => (Queue::Event, None),
             TimerDomain::ProcessingTime => (Queue::Clock, self.expires),
+            TimerDomain::WindowExpiration => (Queue::End, None),
         };
         std::iter::once((queue, self.fire_at)).chain(expires.map(|at| (Queue::Expiry, at.millis())))
     }

@@ -294,7 +294,14 @@ impl StateView for SpillingStateView {
         };
         let mut due: Vec<(TimerId, Timer)> = due.into_iter().map(whole).collect();
         due.sort_by(|(one, first), (other, second)| {
-            let rank = |timer: &Timer| (timer.domain == TimerDomain::EventTime, timer.fire_at);
+            let rank = |timer: &Timer| {
+                let turn = match timer.domain {
+                    TimerDomain::ProcessingTime => 0,
+                    TimerDomain::EventTime => 1,
+                    TimerDomain::WindowExpiration => 2,
+                };
+                (turn, timer.fire_at)
+            };
             (&first.key, rank(first), one).cmp(&(&second.key, rank(second), other))
         });
         let due: Vec<Timer> = due.into_iter().map(|(_, timer)| timer).collect();

@@ -169,7 +169,7 @@ impl<'a> Cells<'a> {
         hold: EventTime,
     ) -> Result<(), KernelError> {
         let family = match domain {
-            TimerDomain::EventTime => &self.names.end,
+            TimerDomain::EventTime | TimerDomain::WindowExpiration => &self.names.end,
             TimerDomain::ProcessingTime => &self.names.clock,
         };
         let timer = Timer {
