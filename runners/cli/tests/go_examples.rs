@@ -3,16 +3,32 @@
 
 mod harness;
 
+use std::path::Path;
+
 use harness::counts::{self, texts};
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{finish, go, purlin};
+use harness::{finish, go, purlin, worker_command};
 
 #[test]
 fn the_words_are_counted() {
+    counts_words(|_| Vec::new());
+}
+
+#[test]
+fn the_words_are_counted_by_processes() {
+    counts_words(|program| {
+        let config = format!("--environment_config={}", worker_command("go"));
+        vec!["--environment_type=PROCESS".to_owned(), config, format!("--worker_binary={}", program.display())]
+    });
+}
+
+/// With what else the program is told about its workers.
+fn counts_words(workers: impl Fn(&Path) -> Vec<String>) {
     let (input, output) = (texts(), tempfile::tempdir().expect("a temporary folder"));
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = go::example("wordcount", folder.path());
     let mut command = purlin();
-    command.args(["run", "--"]).arg(go::example("wordcount", folder.path()));
+    command.args(["run", "--"]).arg(&program).args(workers(&program));
     command.arg(format!("--input={}", input.path().join("*.txt").display()));
     command.arg(format!("--output={}", output.path().join("counts.txt").display()));
     finish(command).well().says(&["wordcount:lines = "]);

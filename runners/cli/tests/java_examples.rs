@@ -5,13 +5,25 @@ mod harness;
 
 use harness::counts::{self, texts};
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{finish, java};
+use harness::{finish, java, worker_command};
 
 #[test]
 fn the_words_are_counted() {
+    counts_words(&[]);
+}
+
+#[test]
+fn the_words_are_counted_by_a_process() {
+    let config = format!("--defaultEnvironmentConfig={}", worker_command("java"));
+    counts_words(&["--defaultEnvironmentType=PROCESS", &config]);
+}
+
+/// With what else the program is told about its workers.
+fn counts_words(workers: &[&str]) {
     let (input, output) = (texts(), tempfile::tempdir().expect("a temporary folder"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = java::run(&[], java::examples(), folder.path(), &["example.WordCount"]);
+    command.args(workers);
     command.arg(format!("--input={}", input.path().join("*.txt").display()));
     command.arg(format!("--output={}", output.path().join("counts").display()));
     finish(command).well();

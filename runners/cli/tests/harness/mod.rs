@@ -53,6 +53,13 @@ pub(crate) fn purlin() -> Command {
     command
 }
 
+/// What `--environment_config` takes so that the server starts workers of an SDK.
+pub(crate) fn worker_command(sdk: &str) -> String {
+    let mut command = purlin();
+    command.args(["worker-command", sdk]);
+    finish(command).well().stdout.trim_end().to_owned()
+}
+
 /// A Python program, behind the words of `command` if it has any.
 pub(crate) fn with_python(mut command: Command) -> Command {
     command.env("PYTHONDONTWRITEBYTECODE", "1").arg(python());
