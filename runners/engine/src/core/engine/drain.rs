@@ -10,7 +10,7 @@
 //! an element of its own needs no more work (`beam:transform:sdf_truncate_sized_restrictions:v1`; by default those that
 //! never end by themselves do not). Each restriction is truncated once: what is left of it later goes on as it is.
 
-use purlin_model::time::{EventTime, Millis, ProcessingTime};
+use purlin_model::time::{EventTime, ProcessingTime};
 
 use super::Engine;
 use super::script::Script;
@@ -18,10 +18,6 @@ use crate::core::action::{Flushed, FlushedStage};
 use crate::core::bundle::{BundleStats, Routed};
 use crate::core::stage::{Leftover, StageId, Take};
 use crate::data::BatchSlice;
-
-/// How long a bundle may go on that was asked to check-point itself, until it is asked again: it may have refused because it had not
-/// begun.
-const ASK_AGAIN: Millis = Millis(100);
 
 /// What a job has done since it was asked to drain.
 #[derive(Clone, Debug)]
@@ -50,11 +46,6 @@ impl Engine {
                 running.split_at = Some(now);
             }
         }
-    }
-
-    /// When a bundle that was asked to check-point itself is asked again, if it still runs.
-    pub(super) fn ask_again_at(&self, now: ProcessingTime) -> Option<ProcessingTime> {
-        self.drain.as_ref().map(|_| now + ASK_AGAIN)
     }
 
     /// Puts what waits for splittable DoFns to their truncation.

@@ -26,7 +26,7 @@ mod throttle;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use purlin_model::time::{EventTime, ProcessingTime};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 
 use crate::core::action::{Action, Outcome};
 use crate::core::bundle::Ledger;
@@ -85,6 +85,9 @@ pub struct Engine {
     ending: Option<Outcome>,
     over: bool,
 }
+
+/// How long a bundle may go on at least that was asked to check-point itself, until it is asked again.
+const ASK_AGAIN: Millis = Millis(100);
 
 impl Engine {
     /// An engine at the beginning of a job.
@@ -228,12 +231,13 @@ impl Engine {
     }
 
     fn split_old_bundles(&mut self, now: ProcessingTime) {
-        let again = self.ask_again_at(now);
+        let draining = self.drain.is_some();
         for (bundle, running) in self.ledger.iter_mut() {
             if running.split_at.is_some_and(|at| at <= now) {
-                // Asked once: what remains after a check-point is a new bundle with a new age. Only in a drain everything
-                // waits for those who refuse.
-                running.split_at = again.filter(|_| !running.truncated);
+                // What remains after a check-point is a new bundle with a new age. One that refused may not have begun; it is asked
+                // again when its age has doubled, and sooner in a drain, where everything waits for it.
+                let age = if draining { Millis(0) } else { Millis(now.0 - running.started.0) };
+                running.split_at = (!running.truncated).then(|| now + age.max(ASK_AGAIN));
                 self.actions.push_back(Action::SplitBundle { bundle, fraction: 0.0 });
             }
         }
