@@ -105,6 +105,9 @@ pub struct DueBound {
     /// Whether the clock ends with the input, as in a job that is drained: at [`EventTime::MAX`] all timers of the clock are
     /// due then, and otherwise they wait for it there too.
     pub clock_ends: bool,
+    /// Whether a view gives out one timer of each key and window in all, so that it is known which of them have fired, and which
+    /// were replaced before they could.
+    pub one_each: bool,
     /// At most this many.
     pub count_max: usize,
 }
@@ -210,11 +213,10 @@ pub trait StateView: Send + fmt::Debug {
     fn set_timer(&mut self, timer: Timer) -> Result<bool, StateError>;
 
     /// Takes the timers of the bundle's lanes that are due and were not set by this bundle: by key, then those of the clock
-    /// before those of event time and these before the ends of windows, by fire time, and of one instant in an order of transforms, families, windows and tags that
-    /// stays the same. What more there are than the bound takes at once comes with the next call, and for each key in the same
-    /// order; a view may give out only so many in all, and what it leaves is due for the next bundle of the lanes. Where a bundle
-    /// [fires what is left](BundleDraft::fires_what_is_left), one of each key and window is given out in all, so that it is
-    /// known which have fired and which were replaced before they could. Costs in proportion to what is due.
+    /// before those of event time and these before the ends of windows, by fire time, and of one instant in an order of transforms,
+    /// families, windows and tags that stays the same. What more there are than the bound takes at once comes with the next call,
+    /// and for each key in the same order; a view may give out only so many in all, and what it leaves is due for the next bundle
+    /// of the lanes. Costs in proportion to what is due.
     ///
     /// # Errors
     /// See [`StateError`].

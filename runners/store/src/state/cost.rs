@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 const CELL_BYTES: u64 = 112;
 const EXTENT_BYTES: u64 = 32;
-const TIMER_BYTES: u64 = 224;
+const TIMER_BYTES: u64 = 248;
 const WINDOW_BYTES: u64 = 96;
 
 /// A cell without what was appended to it.

@@ -88,9 +88,11 @@ impl Owned {
         self.delta.fired.contains(id) || lock(&self.committed.state).timers.has_fired(id)
     }
 
-    /// Takes so many of the timers that are due, and not set by the bundle. Of what is left to fire, one of each window and key:
-    /// what it sets replaces others that have not fired yet, and an SDK would not fire them, or fire what it sets, if they came
-    /// in the same bundle.
+    /// Takes so many of the timers that are due, and not set by the bundle; and remembers, if these are what is left, that they
+    /// have fired.
+    ///
+    /// One of each window and key where that is wanted: what it sets replaces others that have not fired yet, and an SDK would not
+    /// fire them, or fire what it sets, if they came in the same bundle.
     fn take_due(
         &mut self,
         bound: &DueBound,
@@ -109,11 +111,11 @@ impl Owned {
                 }
                 let id = &place.1;
                 let Some(times) = committed.timers.get(id).filter(|_| delta.leaves(id)) else { continue };
+                if bound.one_each && !alone.insert(address::owner_of(id).into()) {
+                    waiting += 1;
+                    continue;
+                }
                 if what_is_left {
-                    if !alone.insert(address::owner_of(id).into()) {
-                        waiting += 1;
-                        continue;
-                    }
                     delta.fired.insert(id.clone());
                 }
                 due.push((id.clone(), times.clone()));

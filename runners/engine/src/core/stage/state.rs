@@ -251,7 +251,13 @@ impl StageState {
     }
 
     fn due(&self, now: ProcessingTime) -> DueBound {
-        DueBound { watermark: self.input.at(), now, clock_ends: self.clock_ends, count_max: usize::MAX }
+        DueBound {
+            watermark: self.input.at(),
+            now,
+            clock_ends: self.clock_ends,
+            one_each: false,
+            count_max: usize::MAX,
+        }
     }
 
     /// The earliest timer of the clock that waits for it. One that is due waits for its lane.
