@@ -124,13 +124,12 @@ impl BundleRun {
     /// Asks the worker to give back what remains but this share. It may refuse by silence, or by an error.
     pub(crate) fn ask_split(self: &Arc<Self>, fraction: f64) {
         let Some(worker) = self.worker() else { return };
-        // One question at a time: who asks again does not know whether there was no answer, or a refusal.
-        let asked = self.while_open(|open| {
-            let free = open.splits_awaited == 0;
-            open.splits_awaited += u32::from(free);
-            free.then(|| open.input.end())
-        });
-        let Some(Some(estimated)) = asked else { return };
+        let Some(estimated) = self.while_open(|open| {
+            open.splits_awaited += 1;
+            open.input.end()
+        }) else {
+            return;
+        };
         let desired = DesiredSplit {
             fraction_of_remainder: fraction,
             allowed_split_points: Vec::new(),
