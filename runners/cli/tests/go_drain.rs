@@ -23,12 +23,6 @@ fn client(program: &Path, server: &Server, runner: &str) -> Command {
     command
 }
 
-fn drain(job: &str, server: &Server) {
-    let mut drain = purlin();
-    drain.args(["drain", job, "--endpoint", &server.endpoint()]);
-    finish(drain).well().says(&[&format!("{job} is DRAINING")]);
-}
-
 /// What the job was told, once it is drained.
 fn told(jobs: &Jobs, job: &str, server: &Server) -> String {
     jobs.await_state(job, State::Drained);
@@ -58,7 +52,7 @@ fn its_own_test_on_each_runner() {
         let test = Started::new(command);
         let job = jobs.await_any();
         jobs.await_running(&job);
-        drain(&job, &server);
+        server.drain(&job);
         test.finish().well().says(&["--- PASS: TestDrain"]);
         let told = told(&jobs, &job, &server);
         for part in ["restrictions that were truncated, 0 ended there and", "were processed to their new end"] {
@@ -82,7 +76,7 @@ fn timers_are_not_waited_for_on_each_runner() {
             let mut printing = Printing::new(command);
             printing.until(|lines| lines.len() > 2);
             let job = jobs.await_any();
-            drain(&job, &server);
+            server.drain(&job);
             let printed = printing.finish();
             let mut said = BTreeMap::<&str, usize>::new();
             printed.iter().for_each(|line| *said.entry(line).or_default() += 1);

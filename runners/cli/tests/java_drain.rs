@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use harness::jobs::{Jobs, State};
 use harness::printing::Printing;
-use harness::{Server, finish, java, purlin};
+use harness::{Server, java, purlin};
 
 fn drained(runner: &str, class_path: &str, folder: &Path) {
     let mut serve = purlin();
@@ -22,9 +22,7 @@ fn drained(runner: &str, class_path: &str, folder: &Path) {
     let mut printing = Printing::new(command);
     printing.until(|lines| lines.iter().filter(|line| *line == "kept").count() > 2);
     let job = jobs.await_any();
-    let mut drain = purlin();
-    drain.args(["drain", &job, "--endpoint", &server.endpoint()]);
-    finish(drain).well().says(&[&format!("{job} is DRAINING")]);
+    server.drain(&job);
     let printed = printing.finish();
     let kept = printed.iter().filter(|line| *line == "kept").count();
     // Each of them once, with what is kept.

@@ -383,9 +383,7 @@ impl BundleRun {
     }
 
     fn due_bound(&self, count_max: usize) -> DueBound {
-        let (watermark, now, clock_ends) = (self.watermark, self.began, self.draining);
-        // As `BundleDraft::fires_what_is_left`.
-        DueBound { watermark, now, clock_ends, one_each: clock_ends && watermark == EventTime::MAX, count_max }
+        DueBound::of_bundle(self.watermark, self.began, self.draining, count_max)
     }
 
     /// Does something with the bundle's state; nothing if it has ended.

@@ -319,6 +319,11 @@ fn instant(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }
 
+/// Writes what [`instant`] reads: an instant that may lie outside of Beam's range.
+fn wire(instant: i64) -> [u8; 8] {
+    (instant as u64 ^ (1 << 63)).to_be_bytes()
+}
+
 fn write_one(timer: &Timer, now: ProcessingTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&timer.key);
     write_length(timer.tag.len(), out);
@@ -332,7 +337,7 @@ fn write_one(timer: &Timer, now: ProcessingTime, out: &mut Vec<u8>) {
     };
     out.extend_from_slice(&EventTime::from_millis(fire_at.unwrap_or(timer.hold.millis())).to_wire());
     let output_timestamp = timer.output_timestamp.unwrap_or(timer.hold.millis());
-    out.extend_from_slice(&(output_timestamp as u64 ^ (1 << 63)).to_be_bytes());
+    out.extend_from_slice(&wire(output_timestamp));
     out.extend_from_slice(&timer.pane);
 }
 
@@ -469,14 +474,14 @@ mod tests {
             encode_window(&window, &mut bytes);
             bytes.push(0);
             for at in [fire, output] {
-                bytes.extend_from_slice(&(at as u64 ^ (1 << 63)).to_be_bytes());
+                bytes.extend_from_slice(&wire(at));
             }
             bytes.push(0x0f);
             let settings = timers.read(&message("event", &bytes), EventTime::MIN).unwrap();
             let [Setting::Set(timer) | Setting::Early(timer)] = &settings[..] else { panic!("{settings:?}") };
             let fired = timers.write("i", std::slice::from_ref(timer), ProcessingTime(0));
-            let wire = *fired[0].timers[..fired[0].timers.len() - 1].last_chunk().unwrap();
-            (timer.hold.millis(), instant(wire))
+            let emitted = *fired[0].timers[..fired[0].timers.len() - 1].last_chunk().unwrap();
+            (timer.hold.millis(), instant(emitted))
         };
         assert_eq!(told(5, 3), (3, 3));
         // In the time that is allowed for late data; and behind it, where it fires when its window expires.

@@ -218,6 +218,13 @@ impl Server {
         format!("localhost:{}", self.port)
     }
 
+    /// Asks it to drain a job.
+    pub(crate) fn drain(&self, job: &str) {
+        let mut drain = purlin();
+        drain.args(["drain", job, "--endpoint", &self.endpoint()]);
+        finish(drain).well().says(&[&format!("{job} is DRAINING")]);
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         signal(name, &self.child.id().to_string());

@@ -203,13 +203,12 @@ impl BundleDraft {
 
     /// Which of its lanes' timers are due, so many at once.
     pub fn due(&self, count_max: usize) -> DueBound {
-        let (watermark, now, clock_ends) = (self.watermark, self.now, self.draining);
-        DueBound { watermark, now, clock_ends, one_each: self.fires_what_is_left(), count_max }
+        DueBound::of_bundle(self.watermark, self.now, self.draining, count_max)
     }
 
     /// Whether it fires what timers are left of its lanes: the job is drained, and the input of its stage is over. Each of them
     /// fires once more at the most, for one that sets itself again would do so for ever.
     pub fn fires_what_is_left(&self) -> bool {
-        self.draining && self.watermark == EventTime::MAX
+        self.due(0).is_end_of_clock()
     }
 }

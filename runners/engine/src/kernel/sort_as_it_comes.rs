@@ -35,13 +35,7 @@ pub(super) fn sort(
         Waiting { state: &mut *kept.view, stage: &spec.name, cell: "waiting".into(), timer: "sorted".into() };
     if io.input.slices().is_empty() {
         // There are none of the clock.
-        let bound = DueBound {
-            watermark: io.watermark,
-            now: kept.now,
-            clock_ends: true,
-            one_each: false,
-            count_max: usize::MAX,
-        };
+        let bound = DueBound::of_kernel(io.watermark, kept.now);
         for timer in waiting.state.take_due(&bound)? {
             let at =
                 EventTime::from_wire(*timer.tag.first_chunk().ok_or(KernelError::Kept)?).ok_or(KernelError::Kept)?;

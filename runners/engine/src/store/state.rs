@@ -113,6 +113,17 @@ pub struct DueBound {
 }
 
 impl DueBound {
+    /// What is due for a bundle of user code: when nothing but timers is left in a job that is drained, one of each key and window.
+    pub fn of_bundle(watermark: EventTime, now: ProcessingTime, draining: bool, count_max: usize) -> Self {
+        let bound = Self { watermark, now, clock_ends: draining, one_each: false, count_max };
+        Self { one_each: bound.is_end_of_clock(), ..bound }
+    }
+
+    /// What is due for a kernel: at the end of the input all that it waits with.
+    pub(crate) fn of_kernel(watermark: EventTime, now: ProcessingTime) -> Self {
+        Self { watermark, now, clock_ends: true, one_each: false, count_max: usize::MAX }
+    }
+
     /// Whether a timer of this domain that fires at this instant, in milliseconds, is due.
     pub fn is_due(&self, domain: TimerDomain, fire_at: i64) -> bool {
         match domain {

@@ -206,13 +206,7 @@ impl Groups<'_> {
     /// Fires the timers of the bundle's lanes.
     fn fire_due(&mut self) -> Result<(), KernelError> {
         // At the end of the input every window expires, whatever its trigger waits for.
-        let bound = DueBound {
-            watermark: self.watermark,
-            now: self.now,
-            clock_ends: true,
-            one_each: false,
-            count_max: usize::MAX,
-        };
+        let bound = DueBound::of_kernel(self.watermark, self.now);
         let due = self.cells.take_due(&bound)?;
         for of_key in due.chunk_by(|a, b| a.0 == b.0) {
             let key = &of_key[0].0;
