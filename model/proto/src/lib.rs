@@ -22,6 +22,7 @@
 
 pub mod convert;
 pub mod json;
+pub mod sdk;
 pub mod urns;
 
 /// The serialized `FileDescriptorSet` of everything in this crate with its imports: for gRPC reflection and for JSON.

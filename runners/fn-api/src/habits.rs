@@ -1,9 +1,7 @@
 //! What an SDK does in its own way, and its capabilities tell.
 
+use purlin_proto::sdk::Sdk;
 use purlin_proto::urns::standard_protocols::CONTROL_REQUEST_ELEMENTS_EMBEDDING;
-
-/// How Beam's Go SDK tells its version.
-const GO_SDK: &str = "beam:version:sdk_base:go:";
 
 /// How bundles are told to the workers of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +20,7 @@ impl Habits {
     pub(crate) fn of(capabilities: &[String]) -> Self {
         Self {
             embeds: capabilities.iter().any(|urn| urn == CONTROL_REQUEST_ELEMENTS_EMBEDDING),
-            ends_by_transform: capabilities.iter().any(|urn| urn.starts_with(GO_SDK)),
+            ends_by_transform: Sdk::of(capabilities) == Some(Sdk::Go),
         }
     }
 }

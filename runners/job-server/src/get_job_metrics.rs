@@ -8,15 +8,13 @@ use std::sync::Arc;
 use purlin_backend::metrics::MetricTable;
 use purlin_proto::job_management::v1 as jobpb;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 use tonic::Status;
 
 use crate::shared::Shared;
 
 /// The label that names a transform.
 const TRANSFORM: &str = "PTRANSFORM";
-
-/// How environments of Python say what they are, up to the version of its interpreter.
-const PYTHON_SDK: &str = "beam:version:sdk_base:apache/beam_python";
 
 pub(crate) fn get_job_metrics(
     shared: &Arc<Shared>,
@@ -55,7 +53,7 @@ fn name_in_python(pipeline: &pb::Pipeline, id: &str) -> Option<String> {
     let components = pipeline.components.as_ref()?;
     let transform = components.transforms.get(id)?;
     let environment = components.environments.get(&transform.environment_id)?;
-    let in_python = environment.capabilities.iter().any(|capability| capability.starts_with(PYTHON_SDK));
+    let in_python = Sdk::of_environment(environment) == Some(Sdk::Python);
     (in_python && !transform.unique_name.is_empty()).then(|| transform.unique_name.clone())
 }
 

@@ -15,7 +15,7 @@ mod windowing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use environment::{is_of_go, language_of};
+pub(crate) use environment::is_of_go;
 
 use std::collections::BTreeSet;
 

@@ -5,14 +5,13 @@
 //!   unbounded input ─► key-major: whatever the trigger says, when it says so
 //! ```
 
-use purlin_capability_matrix::row::Row;
 use purlin_engine::core::stage::Grouping;
 use purlin_model::ids::{EnvironmentId, PCollectionId};
 use purlin_model::windowing_strategy::{Asked, ClosingBehavior, WindowingStrategy};
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 
 use crate::graph::Graph;
-use crate::requirements::language_of;
 
 /// The way to group. A bounded input has one pane whatever its trigger, which Beam allows.
 pub(crate) fn grouping(bounded: bool) -> Grouping {
@@ -24,8 +23,8 @@ pub(crate) fn grouping(bounded: bool) -> Grouping {
 /// element, and so may whoever says nothing.
 pub(crate) fn asked(components: &pb::Components, environment: Option<&EnvironmentId>) -> Asked {
     let environment = environment.and_then(|id| components.environments.get(id.as_str()));
-    match environment.and_then(language_of) {
-        Some(Row::SdkPython | Row::SdkJava) => Asked::OncePerBundle,
+    match environment.and_then(Sdk::of_environment) {
+        Some(Sdk::Python | Sdk::Java) => Asked::OncePerBundle,
         _ => Asked::BehindEachElement,
     }
 }
@@ -38,7 +37,7 @@ pub(crate) fn of_grouping(graph: &Graph, input: &PCollectionId) -> WindowingStra
     let mut strategy = graph.strategy_of(input).clone();
     let environments = &graph.components.environments;
     let environment = strategy.environment_id.as_ref().and_then(|id| environments.get(id.as_str()));
-    if environment.and_then(language_of) == Some(Row::SdkPython) {
+    if environment.and_then(Sdk::of_environment) == Some(Sdk::Python) {
         strategy.closing = ClosingBehavior::EmitIfNonempty;
     }
     strategy

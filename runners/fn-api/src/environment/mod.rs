@@ -22,6 +22,7 @@ use prost::Message;
 use purlin_backend::Reporter;
 use purlin_model::ids::WorkerId;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 use purlin_proto::urns::standard_environments::environments as urns;
 use purlin_proto::urns::standard_protocols::MULTI_CORE_BUNDLE_PROCESSING;
 use thiserror::Error;
@@ -124,9 +125,9 @@ fn python_on_this_machine(address: &str, capabilities: &[String]) -> Option<u16>
     let (host, port) = address.rsplit_once(':')?;
     let is_near = host == "localhost"
         || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|host| host.is_loopback());
-    let is_sdk = capabilities.iter().any(|urn| urn.starts_with(SDK_BASE));
+    let is_python = Sdk::of(capabilities) == Some(Sdk::Python);
     let uses_all_cores = capabilities.iter().any(|urn| urn == MULTI_CORE_BUNDLE_PROCESSING);
-    (is_near && is_sdk && !uses_all_cores).then(|| port.parse().ok())?
+    (is_near && is_python && !uses_all_cores).then(|| port.parse().ok())?
 }
 
 /// A launcher of more processes of the program that listens on a port, or why there is none. May block.
@@ -138,9 +139,6 @@ pub(crate) fn more_of(port: u16, more: &MorePython) -> Result<Arc<dyn Environmen
     env.insert(WORKER_FOLDER.into(), program.folder.into());
     Ok(Arc::new(Process::own(boot.to_owned(), env, more.echo)))
 }
-
-/// How the capability begins by which an SDK tells its version.
-const SDK_BASE: &str = "beam:version:sdk_base:";
 
 /// What the fix of most problems is.
 const ALTERNATIVES: &str =

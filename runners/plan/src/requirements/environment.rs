@@ -9,14 +9,12 @@ use std::collections::BTreeMap;
 
 use purlin_capability_matrix::row::Row;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 use purlin_proto::urns::standard_environments::environments;
 
 use super::Needs;
 use crate::graph::Leaf;
 use crate::payload;
-
-/// What each SDK names its base container behind, in the capabilities of its environments.
-const SDK_BASE: &str = "beam:version:sdk_base:";
 
 impl Needs<'_> {
     pub(super) fn environments(&mut self) {
@@ -31,7 +29,8 @@ impl Needs<'_> {
         let mut languages: BTreeMap<Option<Row>, Vec<&Leaf>> = BTreeMap::new();
         for (id, leaves) in users {
             let Some(environment) = graph.components.environments.get(id) else { continue };
-            let language = language_of(environment).or_else(|| leaves.iter().find_map(|leaf| self.language(leaf)));
+            let sdk = Sdk::of_environment(environment).or_else(|| leaves.iter().find_map(|leaf| self.sdk(leaf)));
+            let language = sdk.map(language_of);
             let staging = (!environment.dependencies.is_empty()).then_some(Row::ArtifactStaging);
             let rows: Vec<Row> = [kind_of(environment), language, staging, several].into_iter().flatten().collect();
             for leaf in &leaves {
@@ -48,30 +47,28 @@ impl Needs<'_> {
         }
     }
 
-    /// The language of a DoFn, by how it was serialized.
-    fn language(&self, leaf: &Leaf) -> Option<Row> {
+    /// The SDK of a DoFn, by how it was serialized.
+    fn sdk(&self, leaf: &Leaf) -> Option<Sdk> {
         let do_fn = payload::par_do(self.graph, leaf)?.do_fn?;
-        let known = [
-            ("beam:dofn:pickled_python", Row::SdkPython),
-            ("beam:dofn:javasdk:", Row::SdkJava),
-            ("beam:go:", Row::SdkGo),
-        ];
-        known.into_iter().find(|(prefix, _)| do_fn.urn.starts_with(prefix)).map(|(_, row)| row)
+        let known =
+            [("beam:dofn:pickled_python", Sdk::Python), ("beam:dofn:javasdk:", Sdk::Java), ("beam:go:", Sdk::Go)];
+        known.into_iter().find(|(prefix, _)| do_fn.urn.starts_with(prefix)).map(|(_, sdk)| sdk)
     }
 }
 
-/// The language of an environment's SDK, as far as its capabilities tell.
-pub(crate) fn language_of(environment: &pb::Environment) -> Option<Row> {
-    // For example `…:apache/beam_python3.12_sdk:2.77.0`, `…:apache/beam_java17_sdk:2.77.0`, `…:go:apache/beam_go_sdk:2.77.0`.
-    let base = environment.capabilities.iter().find_map(|capability| capability.strip_prefix(SDK_BASE))?;
-    let known =
-        [("beam_python", Row::SdkPython), ("beam_java", Row::SdkJava), ("beam_go", Row::SdkGo), ("rust", Row::SdkRust)];
-    known.into_iter().find(|(part, _)| base.contains(part)).map(|(_, row)| row)
+/// The row of an SDK.
+fn language_of(sdk: Sdk) -> Row {
+    match sdk {
+        Sdk::Python => Row::SdkPython,
+        Sdk::Java => Row::SdkJava,
+        Sdk::Go => Row::SdkGo,
+        Sdk::Rust => Row::SdkRust,
+    }
 }
 
 /// Whether the Go SDK made a pipeline, as far as its environments tell.
 pub(crate) fn is_of_go(components: &pb::Components) -> bool {
-    components.environments.values().any(|environment| language_of(environment) == Some(Row::SdkGo))
+    components.environments.values().any(|environment| Sdk::of_environment(environment) == Some(Sdk::Go))
 }
 
 fn kind_of(environment: &pb::Environment) -> Option<Row> {
