@@ -57,7 +57,7 @@ impl JobService for JobApi {
         &self,
         request: Request<jobpb::GetJobStateRequest>,
     ) -> Result<Response<jobpb::JobStateEvent>, Status> {
-        get_state::get_state(&self.0, &request.into_inner()).map(Response::new)
+        get_state::get_state(&self.0, request.get_ref(), request.metadata()).map(Response::new)
     }
 
     async fn get_pipeline(
