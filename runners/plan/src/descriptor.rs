@@ -10,7 +10,7 @@ use purlin_proto::urns::standard_ptransforms::{combine_components, primitives};
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
 use crate::graph::fresh;
-use crate::payload::{is_of_par_do, state_coders};
+use crate::payload::state_coders;
 use crate::stage::StageGraph;
 
 /// The id of the transform that reads a stage's input.
@@ -25,17 +25,6 @@ fn has_timers(transform: &pb::PTransform) -> bool {
     let spec = transform.spec.as_ref().filter(|spec| spec.urn == primitives::PAR_DO);
     let payload = spec.and_then(|spec| pb::ParDoPayload::decode(&spec.payload[..]).ok());
     payload.is_some_and(|payload| !payload.timer_family_specs.is_empty())
-}
-
-/// Whether a transform may ask for state: side inputs, its own, or what nobody here knows.
-fn may_ask_for_state(transform: &pb::PTransform) -> bool {
-    match transform.spec.as_ref().filter(|spec| is_of_par_do(&spec.urn)) {
-        Some(spec) => {
-            let payload = pb::ParDoPayload::decode(&spec.payload[..]);
-            payload.map_or(true, |it| !it.side_inputs.is_empty() || !it.state_specs.is_empty())
-        }
-        None => coders_of(transform).is_none(),
-    }
 }
 
 /// The coders that a transform's payload names; `None` where only its SDK can tell.
@@ -117,14 +106,8 @@ impl StageGraph {
         descriptor.coders = extra;
         self.add_coders(&mut descriptor);
         descriptor.environments = all.environments.clone();
-        // Without an address for state a worker opens no stream for it. Each stream costs Python's harness a thread that wakes ten
-        // times a second, and takes the interpreter from user code to look whether something came.
-        let by_reference = |coder: &pb::Coder| {
-            coder.spec.as_ref().is_some_and(|spec| spec.urn == standard_coders::STATE_BACKED_ITERABLE)
-        };
-        if descriptor.transforms.values().any(may_ask_for_state) || descriptor.coders.values().any(by_reference) {
-            descriptor.state_api_service_descriptor = Some(service.clone());
-        }
+        // Always: Python's harness opens a stream to whatever stands there, and to nothing too.
+        descriptor.state_api_service_descriptor = Some(service.clone());
         // Without an address for timers a worker neither sends nor expects any, not even the end of them.
         if descriptor.transforms.values().any(has_timers) {
             descriptor.timer_api_service_descriptor = Some(service);
@@ -275,7 +258,7 @@ mod tests {
         words: purlin:length_prefix(any) in fixed
         windowing ["fixed", "global"]
         environments ["py"]
-        state "" timers ""
+        state "localhost:1" timers ""
         "#);
     }
 
@@ -308,32 +291,8 @@ mod tests {
         reminders: bytes in global
         windowing ["fixed", "global"]
         environments ["py"]
-        state "" timers "localhost:1"
+        state "localhost:1" timers "localhost:1"
         "#);
-    }
-
-    #[test]
-    fn a_stage_that_may_ask_for_state_is_told_where() {
-        let told = |plan: &StageGraph, stage: &str| {
-            let stage = plan.graph.stages.iter().find(|it| &*it.name == stage).unwrap();
-            plan.descriptor(stage.id, "d1", "localhost:1").state_api_service_descriptor.is_some()
-        };
-        let plan = words()
-            .par_do("Keep", "pairs", &["kept"])
-            .stateful()
-            .par_do("Look", "words", &["looked"])
-            .sides(&[("pairs", "multimap")])
-            .par_do("Sum", "groups", &["sums"])
-            .change(|all| all.environments.get_mut("py").unwrap().capabilities.push("example:odd:v1".to_owned()))
-            .impulse("begin")
-            .transform("Odd", "example:odd:v1", &["begin"], &["odd"])
-            .in_env("py")
-            .plan();
-        // State of its own; a side input; values by reference; something that nobody here knows.
-        for stage in ["Keep", "Look", "Sum", "Odd"] {
-            assert!(told(&plan, stage), "{stage}");
-        }
-        assert!(!told(&plan, "Read + Pair"));
     }
 
     #[test]

@@ -25,6 +25,19 @@ use std::time::Duration;
 /// A program that takes longer hangs. Generous, because tests run beside each other on small machines.
 const PROGRAM_MAX: Duration = Duration::from_secs(180);
 
+/// The runners of the program under test.
+pub(crate) const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
+
+/// Tries something on each of them at once.
+pub(crate) fn on_each_runner(tried: impl Fn(&str) + Sync) {
+    std::thread::scope(|scope| {
+        for runner in RUNNERS {
+            let tried = &tried;
+            scope.spawn(move || tried(runner));
+        }
+    });
+}
+
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate stands two folders deep")
@@ -87,9 +100,10 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Fails unless the program ended well.
+    /// Fails unless the program ended well, and none of its threads badly: Python ends all the same when one of them dies.
     pub(crate) fn well(self) -> Self {
         assert!(self.status.success(), "it ended with {}: {}", self.status, self.words());
+        assert!(!self.stderr.contains("Exception in thread"), "a thread of it died: {}", self.words());
         self
     }
 
