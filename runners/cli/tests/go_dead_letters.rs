@@ -3,13 +3,13 @@
 
 mod harness;
 
-use harness::{finish, go, purlin};
+use harness::{RUNNERS, finish, go, purlin};
 
 #[test]
 fn what_fails_is_put_aside_on_each_runner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = go::program("failing", folder.path());
-    for runner in ["direct", "micro-batch", "continuous"] {
+    for runner in RUNNERS {
         let dead = folder.path().join(runner);
         let mut command = purlin();
         command.args(["run", "--runner", runner, "--"]).arg(&program);

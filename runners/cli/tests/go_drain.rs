@@ -9,9 +9,7 @@ use std::process::{Command, Stdio};
 
 use harness::jobs::{Jobs, State};
 use harness::printing::Printing;
-use harness::{Server, Started, finish, go, purlin};
-
-const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
+use harness::{Server, Started, finish, go, on_each_runner, purlin};
 
 /// The program as a client of this server.
 fn client(program: &Path, server: &Server, runner: &str) -> Command {
@@ -29,15 +27,6 @@ fn told(jobs: &Jobs, job: &str, server: &Server) -> String {
     let mut logs = purlin();
     logs.args(["logs", job, "--endpoint", &server.endpoint()]);
     finish(logs).well().stdout
-}
-
-fn on_each_runner(drained: impl Fn(&str) + Sync) {
-    std::thread::scope(|scope| {
-        for runner in RUNNERS {
-            let drained = &drained;
-            scope.spawn(move || drained(runner));
-        }
-    });
 }
 
 #[test]

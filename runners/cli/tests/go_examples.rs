@@ -7,7 +7,7 @@ use std::path::Path;
 
 use harness::counts::{self, texts};
 use harness::dashboard::{Column, prints_what_the_guide_says};
-use harness::{finish, go, purlin, worker_command};
+use harness::{RUNNERS, finish, go, purlin, worker_command};
 
 #[test]
 fn the_words_are_counted() {
@@ -39,7 +39,7 @@ fn counts_words(workers: impl Fn(&Path) -> Vec<String>) {
 fn the_dashboard_on_every_runner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = go::example("dashboard", folder.path());
-    for runner in ["direct", "micro-batch", "continuous"] {
+    for runner in RUNNERS {
         let mut command = purlin();
         command.args(["run", "--runner", runner, "--"]).arg(&program);
         prints_what_the_guide_says(command, Column::Go);

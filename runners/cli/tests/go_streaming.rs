@@ -2,13 +2,13 @@
 
 mod harness;
 
-use harness::{finish, go, purlin};
+use harness::{RUNNERS, finish, go, purlin};
 
 #[test]
 fn a_side_input_is_refreshed_on_each_runner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = go::program("refreshed", folder.path());
-    for runner in ["direct", "micro-batch", "continuous"] {
+    for runner in RUNNERS {
         let mut command = purlin();
         command.args(["run", "--runner", runner, "--"]).arg(&program);
         let finished = finish(command).well();

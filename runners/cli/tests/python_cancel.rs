@@ -7,7 +7,7 @@ mod harness;
 use std::path::Path;
 
 use harness::jobs::{Jobs, State};
-use harness::{Server, Started, finish, pipeline, pipeline_file, purlin, python};
+use harness::{RUNNERS, Server, Started, finish, pipeline, pipeline_file, purlin, python};
 
 /// The configuration of environments of processes.
 fn processes() -> String {
@@ -55,7 +55,7 @@ fn cancelled(runner: &str, environment: &[&str], workers_end: bool) {
 }
 
 fn on_each_runner(environment: &[&str], workers_end: bool) {
-    for runner in ["direct", "micro-batch", "continuous"] {
+    for runner in RUNNERS {
         cancelled(runner, environment, workers_end);
     }
 }

@@ -5,7 +5,7 @@ mod harness;
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Finished, Server, finish, pipeline, pipeline_file, purlin, with_python};
+use harness::{Finished, RUNNERS, Server, finish, pipeline, pipeline_file, purlin, with_python};
 
 /// A thousand numbers, three of which are none.
 fn numbers(folder: &Path) -> String {
@@ -119,7 +119,7 @@ fn file_names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_mended_pipeline_takes_the_elements_that_failed_and_nothing_else() {
-    for runner in ["direct", "micro-batch", "continuous"] {
+    for runner in RUNNERS {
         let folder = tempfile::tempdir().expect("a folder");
         let (dead, _) = failed(folder.path());
         assert_eq!(written(folder.path()).len(), 996);

@@ -9,10 +9,7 @@ use std::process::{Command, Stdio};
 
 use harness::dashboard::{Column, prints_what_the_guide_says};
 use harness::printing::Printing;
-use harness::{Server, finish, purlin, python, with_python};
-
-/// The runners that must give the same results.
-const RUNNERS: [&str; 3] = ["direct", "micro-batch", "continuous"];
+use harness::{RUNNERS, Server, finish, purlin, python, with_python};
 
 /// One of our examples by `purlin run` on this runner, in its own process alone.
 fn example(file: &str, runner: &str) -> Command {

@@ -50,10 +50,6 @@ pub(crate) fn compiled(name: &str, folder: &Path) -> String {
 pub(crate) fn on_each_runner(name: &str, tried: impl Fn(&str, &str, &Path) + Sync) {
     // Apart from one another: the client archives all of a folder of classes, into its temporary folder.
     let [classes, folder] = std::array::from_fn(|_| tempfile::tempdir().expect("a temporary folder"));
-    let (class_path, folder, tried) = (&compiled(name, classes.path()), folder.path(), &tried);
-    std::thread::scope(|scope| {
-        for runner in ["direct", "micro-batch", "continuous"] {
-            scope.spawn(move || tried(runner, class_path, folder));
-        }
-    });
+    let class_path = compiled(name, classes.path());
+    super::on_each_runner(|runner| tried(runner, &class_path, folder.path()));
 }
