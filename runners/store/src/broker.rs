@@ -33,8 +33,8 @@ const ATTEMPTS_MAX: usize = 4;
 /// A budget with which nothing could run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "a memory budget of {} MiB is too small: {needs}; give at least --memory-budget {}MiB",
-    budget >> 20, least.div_ceil(1 << 20)
+    "a memory budget of {} is too small: {needs}; give at least --memory-budget {}MiB",
+    mebibytes(*budget), least.div_ceil(1 << 20)
 )]
 pub struct BudgetTooSmall {
     /// What was given.
@@ -43,6 +43,11 @@ pub struct BudgetTooSmall {
     pub least: u64,
     /// What it is needed for.
     pub needs: String,
+}
+
+/// An amount as people read it: what is less than a mebibyte is no zero of them.
+fn mebibytes(bytes: u64) -> String {
+    if bytes < 1 << 20 { format!("{bytes} bytes") } else { format!("{} MiB", bytes >> 20) }
 }
 
 /// What can write out data that nobody uses at the moment.
@@ -344,6 +349,8 @@ mod tests {
             "a memory budget of 64 MiB is too small: it needs connections 40 MiB, workers 32 MiB, data 6 MiB; give at \
              least --memory-budget 81MiB"
         );
+        let tiny = MemoryBroker::new(1_500, &[]).unwrap_err().to_string();
+        assert!(tiny.starts_with("a memory budget of 1500 bytes is too small"), "{tiny}");
         assert_eq!(
             MemoryBroker::new(81 << 20, &[("connections", 40 << 20), ("workers", 32 << 20)]).unwrap().budget(),
             6 << 20
