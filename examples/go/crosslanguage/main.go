@@ -3,7 +3,7 @@
 // An expansion service says what the transform is, and names the workers that run it:
 //
 //	python -m apache_beam.runners.portability.expansion_service_main -p 8097 --fully_qualified_name_glob='*' --serve_loopback_worker
-//	go build ./crosslanguage && purlin run -- ./crosslanguage --service=localhost:8097
+//	go build -o target/ ./crosslanguage && purlin run -- target/crosslanguage --service=localhost:8097
 package main
 
 import (
