@@ -66,11 +66,9 @@ fn replay(run: Run, options: BTreeMap<String, String>, letters: &Letters) -> Res
     let left: Vec<_> =
         letters.files().filter(|file| file.exists()).map(|file| format!("`{}`", file.display())).collect();
     if left.is_empty() {
-        let told = match letters.letters().count() {
-            1 => "1 dead letter was replayed".to_owned(),
-            count => format!("{count} dead letters were replayed"),
-        };
-        terminal::note(&format!("purlin: {told}"));
+        let count = letters.letters().count();
+        let were = if count == 1 { "was" } else { "were" };
+        terminal::note(&format!("purlin: {} {were} replayed", counted(count)));
         return Ok(ran.exit);
     }
     let why = if ran.jobs == 0 { "the program started no job" } else { "no job of the program has done all of them" };
@@ -98,11 +96,15 @@ fn show(run: &Run, options: &BTreeMap<String, String>, letters: &Letters) -> Res
     let rows: Vec<_> = letters.letters().map(row).collect();
     terminal::print(&terminal::table(&["JOB", "ELEMENT", "GOES TO", "FAILED WITH"], &rows))?;
     terminal::note(&format!(
-        "{} dead letters would be replayed on runner `{}`; nothing has run",
-        rows.len(),
+        "{} would be replayed on runner `{}`; nothing has run",
+        counted(rows.len()),
         checked.runner
     ));
     Ok(Exit::Ok)
+}
+
+fn counted(letters: usize) -> String {
+    format!("{letters} dead letter{}", if letters == 1 { "" } else { "s" })
 }
 
 fn row(letter: &DeadLetter) -> Vec<String> {
