@@ -6,12 +6,13 @@ use prost::Message;
 use purlin_engine::core::stage::{OutputId, StageId};
 use purlin_proto::fn_execution::v1 as fnpb;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 use purlin_proto::urns::standard_ptransforms::{combine_components, primitives};
 use purlin_proto::urns::{fn_api_transforms::runner, standard_coders};
 
 use crate::graph::fresh;
 use crate::payload::state_coders;
-use crate::stage::StageGraph;
+use crate::stage::{SideUse, Stage, StageGraph};
 
 /// The id of the transform that reads a stage's input.
 pub const SOURCE_ID: &str = "purlin:source";
@@ -90,9 +91,16 @@ impl StageGraph {
             .values()
             .flat_map(|transform| transform.inputs.values().chain(transform.outputs.values()).cloned())
             .collect();
+        let sides = self.read_as_sides(stage);
+        let by_schema = self.is_of_java(stage);
         for id in used {
             if let Some(pcollection) = all.pcollections.get(&id) {
-                let coder_id = self.coder_inside(&pcollection.coder_id, &mut extra);
+                let coder_id = if by_schema && !sides.contains(id.as_str()) {
+                    self.without_length(&pcollection.coder_id)
+                } else {
+                    &pcollection.coder_id
+                };
+                let coder_id = self.coder_inside(coder_id, &mut extra);
                 descriptor.pcollections.insert(id, pb::PCollection { coder_id, ..pcollection.clone() });
             }
         }
@@ -148,6 +156,35 @@ impl StageGraph {
         let spec = Some(pb::FunctionSpec { urn: standard_coders::WINDOWED_VALUE.to_owned(), ..Default::default() });
         let component_coder_ids = vec![pcollection.coder_id.clone(), window];
         self.extra_coder(&wanted, pb::Coder { spec, component_coder_ids }, extra)
+    }
+
+    /// The PCollections that a stage reads as side inputs. Workers read them as they are encoded.
+    fn read_as_sides(&self, stage: &Stage) -> BTreeSet<&str> {
+        let input = |side: &SideUse| {
+            let transform = self.components.transforms.get(side.transform.as_str())?;
+            transform.inputs.get(side.local_name.as_str()).map(String::as_str)
+        };
+        stage.sides.iter().filter_map(input).collect()
+    }
+
+    /// Whether Java's SDK runs a stage. It finds a schema of the elements that a DoFn takes by field in the coder of its input.
+    fn is_of_java(&self, stage: &Stage) -> bool {
+        let mut transforms = stage.transforms.iter().filter_map(|id| self.components.transforms.get(id.as_str()));
+        transforms.any(|transform| {
+            let environment = self.components.environments.get(&transform.environment_id);
+            environment.and_then(Sdk::of_environment) == Some(Sdk::Java)
+        })
+    }
+
+    /// What is encoded behind its length. Only the way to a worker and from it needs the length; keys are not taken apart, because state
+    /// is asked for by the key as it came.
+    fn without_length<'a>(&'a self, id: &'a str) -> &'a str {
+        let prefixed = self
+            .components
+            .coders
+            .get(id)
+            .filter(|coder| coder.spec.as_ref().is_some_and(|spec| spec.urn == standard_coders::LENGTH_PREFIX));
+        prefixed.and_then(|coder| coder.component_coder_ids.first()).map_or(id, String::as_str)
     }
 
     /// The coder of a PCollection within a worker. Only the way there is by reference: Java's harness refuses a PCollection
@@ -293,6 +330,27 @@ mod tests {
         environments ["py"]
         state "localhost:1" timers "localhost:1"
         "#);
+    }
+
+    #[test]
+    fn java_finds_schemas_in_the_coders_of_what_it_takes() {
+        let told = |sdk: &str, pcollection: &str| {
+            let base = format!("beam:version:sdk_base:apache/beam_{sdk}_sdk:2.77.0");
+            let plan = words()
+                .par_do("Look", "words", &["looked"])
+                .sides(&[("pairs", "multimap")])
+                .change(|all| all.environments.get_mut("py").unwrap().capabilities.push(base))
+                .plan();
+            let stage = plan.graph.stages.iter().find(|stage| &*stage.name == "Look").unwrap();
+            let descriptor = plan.descriptor(stage.id, "d1", "localhost:1");
+            let on_the_way = &descriptor.transforms[SOURCE_ID].spec.as_ref().unwrap().payload;
+            let on_the_way = fnpb::RemoteGrpcPort::decode(&on_the_way[..]).unwrap().coder_id;
+            assert_eq!(on_the_way, "purlin:windowed(purlin:length_prefix(any),interval_window)");
+            descriptor.pcollections[pcollection].coder_id.clone()
+        };
+        assert_eq!(told("java17", "words"), "any");
+        assert_eq!(told("java17", "pairs"), "purlin:kv(string_utf8,purlin:length_prefix(any))");
+        assert_eq!(told("python3.11", "words"), "purlin:length_prefix(any)");
     }
 
     #[test]
