@@ -102,17 +102,29 @@ fn recode(
     env: &EnvironmentId,
 ) -> PCollectionId {
     let fresh = graph.add_pcollection(input, &format!("{for_leaf}/Recode({input}).out"), coder);
+    let leaf = recoding(graph, for_leaf, input, (input.clone(), fresh.clone()), env);
+    graph.leaves.push(leaf);
+    fresh
+}
+
+/// A leaf by which an SDK reads the elements of a PCollection and writes them into another one, on behalf of a leaf and of what
+/// that one reads or writes.
+pub(super) fn recoding(
+    graph: &mut Graph,
+    for_leaf: &TransformId,
+    of: &PCollectionId,
+    between: (PCollectionId, PCollectionId),
+    env: &EnvironmentId,
+) -> Leaf {
     let transform = pb::PTransform {
-        unique_name: format!("{}/Recode({input})", graph.transform(for_leaf).unique_name),
+        unique_name: format!("{}/Recode({of})", graph.transform(for_leaf).unique_name),
         spec: Some(pb::FunctionSpec { urn: primitives::FLATTEN.to_owned(), ..pb::FunctionSpec::default() }),
         environment_id: env.to_string(),
         ..pb::PTransform::default()
     };
-    let id = format!("{for_leaf}/Recode({input})");
-    let between = (input.clone(), fresh.clone());
-    let recode = graph.make_leaf(&id, LeafKind::Worker, transform, between, for_leaf.clone());
-    graph.leaves.push(Leaf { forced_root: false, ..recode });
-    fresh
+    let id = format!("{for_leaf}/Recode({of})");
+    let leaf = graph.make_leaf(&id, LeafKind::Worker, transform, between, for_leaf.clone());
+    Leaf { forced_root: false, ..leaf }
 }
 
 #[cfg(test)]
