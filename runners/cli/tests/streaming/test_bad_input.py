@@ -139,7 +139,7 @@ def test_negative_lateness_is_refused_before_the_run():
 
 
 class Events:
-    """What a TestStreamService tells."""
+    """What a TestStreamService tells, in microseconds as Python's own services do."""
 
     def __init__(self, *events):
         self.events = events
@@ -153,24 +153,23 @@ class Events:
 
 def watermark(millis):
     events = beam_runner_api_pb2.TestStreamPayload.Event
-    return events(watermark_event=events.AdvanceWatermark(new_watermark=millis))
+    return events(watermark_event=events.AdvanceWatermark(new_watermark=1000 * millis))
 
 
 def clock(millis):
     events = beam_runner_api_pb2.TestStreamPayload.Event
-    return events(processing_time_event=events.AdvanceProcessingTime(advance_duration=millis))
+    return events(processing_time_event=events.AdvanceProcessingTime(advance_duration=1000 * millis))
 
 
-def element(tag, millis):
+def element(encoded, timestamp):
     events = beam_runner_api_pb2.TestStreamPayload
-    stamped = events.TimestampedElement(encoded_element=b"\x01k\x05", timestamp=millis)
-    return events.Event(element_event=events.Event.AddElements(elements=[stamped], tag=tag))
+    stamped = events.TimestampedElement(encoded_element=encoded, timestamp=timestamp)
+    return events.Event(element_event=events.Event.AddElements(elements=[stamped], tag="None"))
 
 
 @pytest.mark.parametrize("events, says", [
     ([watermark(8000), watermark(7000)], "moves its watermark back, from 8000 to 7000"),
     ([clock(-5)], "moves the clock back, by 5 ms"),
-    ([element("None", 2**63 - 1)], "has an element at 9223372036854775807 ms, which is outside of Beam's range of time"),
     ([watermark(1), Exception("gone fishing")], "takes its events from the TestStreamService at localhost"),
 ])
 def test_a_script_that_contradicts_itself_or_breaks_off(events, says):
@@ -183,6 +182,25 @@ def test_a_script_that_contradicts_itself_or_breaks_off(events, says):
         p.run().wait_until_finish()
     service.stop()
     assert "Script" in str(failed.value) and says in str(failed.value)
+
+
+class Written(TestStream):
+    """A script that stands in the pipeline as somebody wrote it."""
+
+    def __init__(self, event):
+        super().__init__()
+        self.event = event
+
+    def to_runner_api_parameter(self, context):
+        urn, payload = super().to_runner_api_parameter(context)
+        return urn, beam_runner_api_pb2.TestStreamPayload(coder_id=payload.coder_id, events=[self.event])
+
+
+def test_an_element_outside_of_time():
+    p = pipeline("--streaming")
+    p | "Script" >> Written(element(b"", 2**63 - 1)) | beam.Map(print)
+    with pytest.raises(RuntimeError, match="Script.*an element at 9223372036854775807 ms, which is outside of Beam's range of time"):
+        p.run().wait_until_finish()
 
 
 def test_a_service_that_is_not_there():

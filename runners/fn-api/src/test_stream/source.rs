@@ -1,4 +1,11 @@
 //! Where a script's events come from: the payload itself, or a service of the program that submitted the pipeline.
+//!
+//! ```text
+//!   TestStreamPayload { events, in milliseconds } ──────────────────────────┬─► Event, in milliseconds
+//!   TestStreamService.Events: the same messages, in microseconds ─in_millis─┘
+//! ```
+//! Python's SDK alone has such services, and its own runner takes what they say for microseconds, as what records streams for them
+//! (`ReverseTestStream`) writes it. Beam's interface definition names no unit.
 
 use std::collections::VecDeque;
 
@@ -6,6 +13,7 @@ use purlin_proto::interactive::v1::EventsRequest;
 use purlin_proto::interactive::v1::test_stream_service_client::TestStreamServiceClient;
 use purlin_proto::pipeline::v1::TestStreamPayload;
 use purlin_proto::pipeline::v1::test_stream_payload::Event;
+use purlin_proto::pipeline::v1::test_stream_payload::event::Event as Wire;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
@@ -45,10 +53,25 @@ impl Source {
         }
         match self {
             Self::Events(events) => Ok(events.pop_front()),
-            Self::Stream { url, events } => events.message().await.map_err(|status| gone(url, status.message())),
+            Self::Stream { url, events } => {
+                let event = events.message().await.map_err(|status| gone(url, status.message()))?;
+                Ok(event.map(in_millis))
+            }
             Self::Service { .. } => Ok(None),
         }
     }
+}
+
+/// An event of a service, with its times in milliseconds: those before which it is not yet.
+fn in_millis(mut event: Event) -> Event {
+    let millis = |time: &mut i64| *time = time.div_euclid(1_000);
+    match &mut event.event {
+        Some(Wire::ElementEvent(add)) => add.elements.iter_mut().for_each(|element| millis(&mut element.timestamp)),
+        Some(Wire::WatermarkEvent(advance)) => millis(&mut advance.new_watermark),
+        Some(Wire::ProcessingTimeEvent(advance)) => millis(&mut advance.advance_duration),
+        None => {}
+    }
+    event
 }
 
 async fn connect(url: &str, output_ids: Vec<String>) -> Result<Streaming<Event>, String> {
