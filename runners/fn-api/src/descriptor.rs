@@ -15,7 +15,7 @@ use purlin_backend::{Importance, JobMessage, Reporter, WindowLifetime};
 use purlin_engine::core::stage::{OutputId, SideId, StageId};
 use purlin_engine::store::{SideView, Timer};
 use purlin_model::coder::Coder;
-use purlin_model::time::Millis;
+use purlin_model::time::{Millis, ProcessingTime};
 use purlin_model::window::WindowCoder;
 use purlin_plan::StageGraph;
 use purlin_proto::convert::coder::from_components;
@@ -70,6 +70,8 @@ pub(crate) struct StageDescriptor {
     looping_timer_told: AtomicBool,
     /// Whether a script moves the job's clock, so that it stands still while a bundle runs.
     pub(crate) clock_stands: bool,
+    /// Whether that clock began at the epoch.
+    pub(crate) clock_from_epoch: bool,
     /// By transform and local name: the side input, and how its windows stand on the wire.
     sides: BTreeMap<String, BTreeMap<String, (SideId, WindowCoder)>>,
     /// Who reads which side input, for [`side_tokens`](Self::side_tokens).
@@ -136,6 +138,7 @@ impl StageDescriptor {
             changed_timer_told,
             looping_timer_told: AtomicBool::new(false),
             clock_stands: plan.graph.scripted().is_some(),
+            clock_from_epoch: plan.graph.script_begins == Some(ProcessingTime(0)),
             sides,
             residual_tags,
             proto,

@@ -154,11 +154,16 @@ impl BundleRun {
     }
 
     /// From an instant of the worker's clock, which is the real one, to the same of the job's.
+    ///
+    /// Where the script's clock began at the epoch, instants may be of that clock already: those tell themselves apart by decades.
     fn on_job_clock(&self, at: i64) -> i64 {
         if !self.stage.clock_stands {
             return at;
         }
         let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        if self.stage.clock_from_epoch && at < real / 2 {
+            return at;
+        }
         self.began.0.saturating_add(at.saturating_sub(real))
     }
 

@@ -24,7 +24,7 @@ use crate::entry::{EntryPoint, windows_text};
 use crate::graph::{Graph, Leaf, LeafKind};
 use crate::parse::fix;
 use crate::problem::Problems;
-use crate::stage::{Environment, SideUse, Stage, StageGraph};
+use crate::stage::{Environment, SideUse, Stage, StageGraph, script_begins};
 use crate::windowing;
 
 /// # Errors
@@ -44,7 +44,13 @@ pub(crate) fn build(graph: Graph, letters: &[PCollectionId]) -> Result<StageGrap
         let (sides, side_ids) = context.sides();
         let environments = context.environments();
         let (specs, stages) = context.stages(&outputs, &output_ids, &sides, &side_ids, &environments);
-        let job = JobGraph { stages: specs, outputs, sides, environments: environments.len() as u32 };
+        let job = JobGraph {
+            stages: specs,
+            outputs,
+            sides,
+            environments: environments.len() as u32,
+            script_begins: script_begins(&environments),
+        };
         let letters = letters.iter().filter_map(|letters| output_ids.get(letters).copied()).collect();
         (job, stages, environments, letters)
     };

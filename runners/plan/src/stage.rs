@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use purlin_engine::core::stage::{JobGraph, OutputId, SideId, StageId};
 use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId};
+use purlin_model::time::ProcessingTime;
 use purlin_proto::pipeline::v1 as pb;
+use purlin_proto::sdk::Sdk;
 
 use crate::entry::EntryPoint;
 
@@ -68,4 +70,10 @@ pub struct Environment {
     pub id: EnvironmentId,
     /// As submitted, to the letter: SDKs compare it with their own.
     pub proto: pb::Environment,
+}
+
+/// Where the clock of a script begins: that of Python's TestStream does so at the epoch, and its tests count on it.
+pub(crate) fn script_begins(environments: &[Environment]) -> Option<ProcessingTime> {
+    let of_python = |environment: &Environment| Sdk::of_environment(&environment.proto) == Some(Sdk::Python);
+    (!environments.is_empty() && environments.iter().all(of_python)).then_some(ProcessingTime(0))
 }

@@ -64,9 +64,12 @@ class Wait(beam.DoFn):
     KEPT = userstate.BagStateSpec("kept", VarIntCoder())
     SOON = userstate.TimerSpec("soon", TimeDomain.REAL_TIME)
 
+    def __init__(self, now=Timestamp.now):
+        self.now = now
+
     def process(self, pair, kept=beam.DoFn.StateParam(KEPT), soon=beam.DoFn.TimerParam(SOON)):
         if not list(kept.read()):
-            soon.set(Timestamp.now() + 2)
+            soon.set(self.now() + 2)
         kept.add(pair[1])
 
     @userstate.on_timer(SOON)
@@ -82,6 +85,15 @@ def test_timers_of_the_clock_follow_the_script():
     events = stamped(events, 3).advance_processing_time(5).advance_watermark_to_infinity()
     with pipeline("--streaming") as p:
         assert_that(p | events | typed() | beam.ParDo(Wait()), equal_to([[1, 2], [3]]))
+
+
+def test_the_clock_of_a_script_begins_at_the_epoch():
+    """Tests that know the script set instants of its own clock; what is over by then fires at once."""
+    events = stamped(script(), 1).advance_processing_time(1)
+    events = stamped(events, 2).advance_processing_time(1)
+    events = stamped(events, 3).advance_watermark_to_infinity()
+    with pipeline("--streaming") as p:
+        assert_that(p | events | typed() | beam.ParDo(Wait(lambda: Timestamp(0))), equal_to([[1, 2], [3]]))
 
 
 class Tags(beam.DoFn):

@@ -120,7 +120,7 @@ mod tests {
         let (script, pairs) = (&graph.leaves[2], &graph.leaves[3]);
         let written = script.outputs.values().next().unwrap();
         assert_eq!(graph.pcollection(written).coder_id, "string_utf8");
-        assert_eq!(pairs.inputs, [written.clone()]);
+        assert_eq!(pairs.inputs, std::slice::from_ref(written));
         assert_eq!(pairs.outputs.values().next().unwrap().as_str(), "events");
         assert_eq!(pairs.env.as_ref().unwrap().as_str(), "py");
         assert_eq!(graph.transform(&script.id).outputs.values().next().unwrap(), written.as_str());

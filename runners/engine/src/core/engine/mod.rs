@@ -123,7 +123,7 @@ impl Engine {
             pressure: MemoryLevel::default(),
             sources: throttle::sources(&graph),
             dead_letters: 0,
-            script: graph.scripted().map(|stage| Script::new(stage.id)),
+            script: graph.scripted().map(|stage| Script::new(stage.id, graph.script_begins)),
             drain: None,
             standing: Standing::default(),
             ending: None,

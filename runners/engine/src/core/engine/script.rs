@@ -4,8 +4,8 @@
 //!   nothing runs, nothing could ─► AskScript ─► Scripted(elements │ watermark │ clock) ─► until nothing could, again
 //!   Scripted(End) ─► all its watermarks at the end of time ─► then the clock goes wherever anything still waits for it
 //! ```
-//! The job's clock is the script's: it begins at the real one, and moves only as the script says. Does not know where
-//! events come from.
+//! The job's clock is the script's: it begins at the real one, or where the graph says, and moves only as the script says. Does
+//! not know where events come from.
 
 use std::collections::BTreeMap;
 
@@ -34,11 +34,11 @@ enum Phase {
 }
 
 impl Script {
-    pub(super) fn new(stage: StageId) -> Self {
-        Self { stage, phase: Phase::Playing, watermarks: BTreeMap::new(), clock: None }
+    pub(super) fn new(stage: StageId, begins: Option<ProcessingTime>) -> Self {
+        Self { stage, phase: Phase::Playing, watermarks: BTreeMap::new(), clock: begins }
     }
 
-    /// The job's clock; the first time, the real one.
+    /// The job's clock; the first time the real one, unless it began elsewhere.
     pub(super) fn clock(&mut self, real: ProcessingTime) -> ProcessingTime {
         *self.clock.get_or_insert(real)
     }

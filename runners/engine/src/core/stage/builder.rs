@@ -232,7 +232,7 @@ impl JobGraphBuilder {
     /// The graph.
     pub fn build(self) -> JobGraph {
         let Self { stages, outputs, sides, environments } = self;
-        let mut graph = JobGraph { stages, outputs, sides, environments };
+        let mut graph = JobGraph { stages, outputs, sides, environments, script_begins: None };
         for stage in &graph.stages {
             let partitioning = match (stage.keyed, stage.gates.is_empty()) {
                 _ if graph.has_panes(stage) => Partitioning::OneLaneByWindow,

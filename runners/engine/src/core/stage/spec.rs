@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use purlin_model::coder::Coder;
 use purlin_model::slices::SlicedWindows;
-use purlin_model::time::{EventTime, Millis};
+use purlin_model::time::{EventTime, Millis, ProcessingTime};
 use purlin_model::window::{WindowCoder, WindowFn};
 use purlin_model::windowing_strategy::WindowingStrategy;
 use thiserror::Error;
@@ -75,6 +75,8 @@ pub struct JobGraph {
     pub sides: Vec<SideSpec>,
     /// How many environments there are.
     pub environments: u32,
+    /// Where the clock of a job begins that a script feeds; at the real one if nothing is said.
+    pub script_begins: Option<ProcessingTime>,
 }
 
 /// One stage.
