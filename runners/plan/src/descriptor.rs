@@ -177,14 +177,16 @@ impl StageGraph {
     }
 
     /// What is encoded behind its length. Only the way to a worker and from it needs the length; keys are not taken apart, because state
-    /// is asked for by the key as it came.
+    /// is asked for by the key as it came. Elements that are windowed values themselves keep it: Java would take their coder for that of
+    /// the way.
     fn without_length<'a>(&'a self, id: &'a str) -> &'a str {
-        let prefixed = self
-            .components
-            .coders
-            .get(id)
-            .filter(|coder| coder.spec.as_ref().is_some_and(|spec| spec.urn == standard_coders::LENGTH_PREFIX));
-        prefixed.and_then(|coder| coder.component_coder_ids.first()).map_or(id, String::as_str)
+        let coder_of = |id: &str, urns: &[&str]| {
+            let coder = self.components.coders.get(id)?;
+            coder.spec.as_ref().is_some_and(|spec| urns.contains(&spec.urn.as_str())).then_some(coder)
+        };
+        let inner = coder_of(id, &[standard_coders::LENGTH_PREFIX]).and_then(|it| it.component_coder_ids.first());
+        let windowed = [standard_coders::WINDOWED_VALUE, standard_coders::PARAM_WINDOWED_VALUE];
+        inner.filter(|inner| coder_of(inner, &windowed).is_none()).map_or(id, String::as_str)
     }
 
     /// The coder of a PCollection within a worker. Only the way there is by reference: Java's harness refuses a PCollection
@@ -334,10 +336,12 @@ mod tests {
 
     #[test]
     fn java_finds_schemas_in_the_coders_of_what_it_takes() {
-        let told = |sdk: &str, pcollection: &str| {
+        let told = |sdk: &str, coder: &str, pcollection: &str| {
             let base = format!("beam:version:sdk_base:apache/beam_{sdk}_sdk:2.77.0");
             let plan = words()
-                .par_do("Look", "words", &["looked"])
+                .windowed("others", coder, "fixed")
+                .par_do("Other", "words", &["others"])
+                .par_do("Look", "others", &["looked"])
                 .sides(&[("pairs", "multimap")])
                 .change(|all| all.environments.get_mut("py").unwrap().capabilities.push(base))
                 .plan();
@@ -345,12 +349,14 @@ mod tests {
             let descriptor = plan.descriptor(stage.id, "d1", "localhost:1");
             let on_the_way = &descriptor.transforms[SOURCE_ID].spec.as_ref().unwrap().payload;
             let on_the_way = fnpb::RemoteGrpcPort::decode(&on_the_way[..]).unwrap().coder_id;
-            assert_eq!(on_the_way, "purlin:windowed(purlin:length_prefix(any),interval_window)");
+            assert!(on_the_way.starts_with("purlin:windowed(purlin:length_prefix("), "{on_the_way}");
             descriptor.pcollections[pcollection].coder_id.clone()
         };
-        assert_eq!(told("java17", "words"), "any");
-        assert_eq!(told("java17", "pairs"), "purlin:kv(string_utf8,purlin:length_prefix(any))");
-        assert_eq!(told("python3.11", "words"), "purlin:length_prefix(any)");
+        assert_eq!(told("java17", "any", "others"), "any");
+        assert_eq!(told("java17", "any", "pairs"), "purlin:kv(string_utf8,purlin:length_prefix(any))");
+        assert_eq!(told("python3.11", "any", "others"), "purlin:length_prefix(any)");
+        let values = "windowed_value<any, global_window>";
+        assert_eq!(told("java17", values, "others"), format!("purlin:length_prefix({values})"));
     }
 
     #[test]
