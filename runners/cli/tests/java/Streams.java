@@ -1,3 +1,4 @@
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -8,6 +9,7 @@ import org.apache.beam.sdk.coders.KvCoder;
 import org.apache.beam.sdk.coders.StringUtf8Coder;
 import org.apache.beam.sdk.coders.VarIntCoder;
 import org.apache.beam.sdk.options.PipelineOptionsFactory;
+import org.apache.beam.sdk.schemas.Schema;
 import org.apache.beam.sdk.state.BagState;
 import org.apache.beam.sdk.state.CombiningState;
 import org.apache.beam.sdk.state.StateSpec;
@@ -18,6 +20,7 @@ import org.apache.beam.sdk.state.TimerSpec;
 import org.apache.beam.sdk.state.TimerSpecs;
 import org.apache.beam.sdk.state.ValueState;
 import org.apache.beam.sdk.testing.TestStream;
+import org.apache.beam.sdk.transforms.Create;
 import org.apache.beam.sdk.transforms.DoFn;
 import org.apache.beam.sdk.transforms.Filter;
 import org.apache.beam.sdk.transforms.ParDo;
@@ -33,7 +36,9 @@ import org.apache.beam.sdk.transforms.windowing.Window;
 import org.apache.beam.sdk.values.KV;
 import org.apache.beam.sdk.values.PCollection;
 import org.apache.beam.sdk.values.PCollectionView;
+import org.apache.beam.sdk.values.Row;
 import org.apache.beam.sdk.values.TimestampedValue;
+import org.apache.beam.sdk.values.TypeDescriptor;
 import org.joda.time.Duration;
 import org.joda.time.Instant;
 
@@ -271,6 +276,50 @@ public final class Streams {
         .apply("Sharing", ParDo.of(new Sharing()));
   }
 
+  private static final Schema SCORE = Schema.builder().addStringField("name").addInt32Field("points").build();
+
+  private static final class Score implements Serializable {
+    final String name;
+    final int points;
+
+    Score(String name, int points) {
+      this.name = name;
+      this.points = points;
+    }
+
+    static Row toRow(Score score) {
+      return Row.withSchema(SCORE).addValues(score.name, score.points).build();
+    }
+
+    static Score fromRow(Row row) {
+      return new Score(row.getString("name"), row.getInt32("points"));
+    }
+  }
+
+  /** Takes rows where its input has objects, and gives rows for objects. */
+  private static final class Doubled extends DoFn<Score, Score> {
+    @ProcessElement
+    public void process(@Element Row row, OutputReceiver<Row> doubled) {
+      doubled.output(Row.withSchema(SCORE).addValues(row.getString("name"), 2 * row.getInt32("points")).build());
+    }
+  }
+
+  private static final class ByField extends DoFn<Score, Void> {
+    @ProcessElement
+    public void process(@FieldAccess("points") int points, @FieldAccess("name") String name) {
+      System.out.printf("fields: %s %d%n", name, points);
+    }
+  }
+
+  private static void fields(Pipeline pipeline) {
+    TypeDescriptor<Score> scores = TypeDescriptor.of(Score.class);
+    pipeline
+        .apply("Scores", Create.of(new Score("a", 1), new Score("b", 2)).withSchema(SCORE, scores, Score::toRow, Score::fromRow))
+        .apply("Doubled", ParDo.of(new Doubled()))
+        .setSchema(SCORE, scores, Score::toRow, Score::fromRow)
+        .apply("Fields", ParDo.of(new ByField()));
+  }
+
   /** One of the pipelines. */
   private interface Case {
     void build(Pipeline pipeline);
@@ -286,7 +335,8 @@ public final class Streams {
             Streams::stable,
             Streams::finalization,
             Streams::refreshed,
-            Streams::sharing)) {
+            Streams::sharing,
+            Streams::fields)) {
       Pipeline pipeline = Pipeline.create(PipelineOptionsFactory.fromArgs(args).create());
       each.build(pipeline);
       results.add(pipeline.run());
