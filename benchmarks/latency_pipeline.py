@@ -23,8 +23,11 @@ KEYS = 10
 class Stamp(beam.DoFn):
     """With a key, the instant at which an element came from the source, and the one at which it should: the element itself."""
 
+    def __init__(self, per_second):
+        self.per_second = per_second
+
     def process(self, element):
-        yield f"key {int(element * 1000) % KEYS}", (time.time(), element)
+        yield f"key {round(element * self.per_second) % KEYS}", (time.time(), element)
 
 
 class Count(beam.DoFn):
@@ -68,7 +71,7 @@ def main():
         _ = (
             pipeline
             | PeriodicImpulse(began, began + arguments.seconds, 1 / arguments.per_second)
-            | beam.ParDo(Stamp())
+            | beam.ParDo(Stamp(arguments.per_second))
             | beam.ParDo(Count())
             | beam.ParDo(Arrive(arguments.measured, began))
         )
