@@ -169,11 +169,8 @@ impl StageGraph {
 
     /// Whether Java's SDK runs a stage. It finds a schema of the elements that a DoFn takes by field in the coder of its input.
     fn is_of_java(&self, stage: &Stage) -> bool {
-        let mut transforms = stage.transforms.iter().filter_map(|id| self.components.transforms.get(id.as_str()));
-        transforms.any(|transform| {
-            let environment = self.components.environments.get(&transform.environment_id);
-            environment.and_then(Sdk::of_environment) == Some(Sdk::Java)
-        })
+        let environment = self.graph.stage(stage.id).env.and_then(|env| self.environments.get(env.index()));
+        environment.and_then(|it| Sdk::of_environment(&it.proto)) == Some(Sdk::Java)
     }
 
     /// What is encoded behind its length. Only the way to a worker and from it needs the length; keys are not taken apart, because state

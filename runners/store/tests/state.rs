@@ -157,13 +157,7 @@ fn timers_are_set_moved_cleared_and_taken_in_order() {
     store.apply(delta, LedgerSeq(0));
     assert_eq!(summaries.iter().filter_map(|(_, summary)| summary.next_event).min(), Some(EventTime::from_millis(3)));
     let mut view = store.view(&draft_of(&[b"a", b"b"]));
-    let bound = DueBound {
-        watermark: EventTime::from_millis(8),
-        now: ProcessingTime(0),
-        clock_ends: false,
-        one_each: false,
-        count_max: 10,
-    };
+    let bound = DueBound::of_bundle(EventTime::from_millis(8), ProcessingTime(0), false, 10);
     let due: Vec<_> = view.take_due(&bound).unwrap().into_iter().map(|timer| (timer.key, timer.fire_at)).collect();
     let expected = [(Bytes::from("a"), Some(3)), (Bytes::from("a"), Some(7)), (Bytes::from("b"), Some(5))];
     assert_eq!(due, expected);
@@ -185,13 +179,7 @@ fn more_timers_than_are_taken_at_once_come_in_the_order_of_time() {
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
     let mut view = store.view(&draft_of(&[b"a", b"b"]));
-    let bound = DueBound {
-        watermark: EventTime::from_millis(9),
-        now: ProcessingTime(0),
-        clock_ends: false,
-        one_each: false,
-        count_max: 4,
-    };
+    let bound = DueBound::of_bundle(EventTime::from_millis(9), ProcessingTime(0), false, 4);
     let mut taken: Vec<Timer> = Vec::new();
     loop {
         let page = view.take_due(&bound).unwrap();
@@ -357,13 +345,7 @@ impl Keyed {
 
     /// Hands out what is due, until nothing is. Timers find the state of their window.
     fn settle(&mut self) {
-        let bound = DueBound {
-            watermark: self.watermark,
-            now: ProcessingTime(0),
-            clock_ends: false,
-            one_each: false,
-            count_max: 100,
-        };
+        let bound = DueBound::of_bundle(self.watermark, ProcessingTime(0), false, 100);
         let is_due = |summary: &GroupSummary| {
             summary.next_event.is_some_and(|at| bound.is_due(TimerDomain::EventTime, at.millis()))
                 || summary.next_expiry.is_some_and(|at| bound.is_expired(at))
@@ -446,13 +428,7 @@ fn state_of_other_windows_stays_when_one_is_collected() {
     store.apply(delta, LedgerSeq(0));
     assert_eq!(summaries[0].1.next_expiry, Some(EventTime::from_millis(5)));
     assert_eq!(summaries[0].1.bytes, 36);
-    let bound = DueBound {
-        watermark: EventTime::from_millis(6),
-        now: ProcessingTime(0),
-        clock_ends: false,
-        one_each: false,
-        count_max: 100,
-    };
+    let bound = DueBound::of_bundle(EventTime::from_millis(6), ProcessingTime(0), false, 100);
     let mut view = store.view(&draft_of(&[b"a"]));
     assert!(!view.collect_expired(&bound).unwrap());
     let (delta, summaries) = view.finish();
@@ -474,8 +450,7 @@ fn a_bundle_that_does_not_count_collects_nothing() {
     view.append(&cell(b"a", None), Bytes::from_static(b"kept")).unwrap();
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
-    let bound =
-        |watermark| DueBound { watermark, now: ProcessingTime(0), clock_ends: false, one_each: false, count_max: 100 };
+    let bound = |watermark| DueBound::of_bundle(watermark, ProcessingTime(0), false, 100);
     let collect = |watermark| {
         let mut view = store.view(&draft_of(&[b"a"]));
         assert!(!view.collect_expired(&bound(watermark)).unwrap());

@@ -132,7 +132,7 @@ proptest! {
         ];
         let mut views = [view(&stores[0]), view(&stores[1])];
         for (number, step) in steps.into_iter().enumerate() {
-            let bound = |at| DueBound { watermark: EventTime::from_millis(at), now: ProcessingTime(0), clock_ends: false, one_each: false, count_max: 3 };
+            let bound = |at| DueBound::of_bundle(EventTime::from_millis(at), ProcessingTime(0), false, 3);
             match step {
                 Step::Append(cell, length) => {
                     let value = Bytes::from(vec![number as u8; length]);
@@ -279,13 +279,7 @@ fn windows_that_are_collected_give_the_disk_back() {
     assert_eq!(store.size(), StateSize { bytes_on_disk: 200_000, ..StateSize::default() });
     for (at, left) in [(15, 100_000), (25, 0)] {
         let mut view = store.view(&draft_of_all());
-        let bound = DueBound {
-            watermark: EventTime::from_millis(at),
-            now: ProcessingTime(0),
-            clock_ends: false,
-            one_each: false,
-            count_max: 1,
-        };
+        let bound = DueBound::of_bundle(EventTime::from_millis(at), ProcessingTime(0), false, 1);
         assert!(!view.collect_expired(&bound).unwrap());
         let (delta, summaries) = view.finish();
         assert_eq!(summaries.iter().map(|(_, summary)| summary.bytes).sum::<u64>(), left);
@@ -371,13 +365,7 @@ fn what_one_bundle_does_not_fire_is_due_for_the_next() {
     }
     let (delta, _) = view.finish();
     store.apply(delta, LedgerSeq(0));
-    let bound = DueBound {
-        watermark: EventTime::MAX,
-        now: ProcessingTime(0),
-        clock_ends: false,
-        one_each: false,
-        count_max: 3_000,
-    };
+    let bound = DueBound::of_bundle(EventTime::MAX, ProcessingTime(0), false, 3_000);
     let mut fired = Vec::new();
     for seq in 1.. {
         let mut view = store.view(&draft_of_all());

@@ -65,7 +65,7 @@ fn wanted(graph: &mut Graph, leaf: &Leaf) -> Option<String> {
 }
 
 /// For each PCollection, an environment that writes or reads it.
-fn environments(graph: &Graph) -> BTreeMap<PCollectionId, EnvironmentId> {
+pub(super) fn environments(graph: &Graph) -> BTreeMap<PCollectionId, EnvironmentId> {
     let mut environments = BTreeMap::new();
     for leaf in &graph.leaves {
         if let Some(env) = &leaf.env {

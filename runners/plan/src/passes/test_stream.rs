@@ -13,15 +13,17 @@ use purlin_model::ids::{EnvironmentId, LocalName, PCollectionId, TransformId};
 use purlin_proto::pipeline::v1 as pb;
 use purlin_proto::urns::standard_coders as coders;
 
-use super::recode::recoding;
-use crate::graph::{Graph, Leaf, LeafKind};
+use super::recode::{environments, recoding};
+use crate::graph::{Graph, LeafKind};
 use crate::requirements::is_of_go;
 
 pub(super) fn run(graph: &mut Graph) {
-    if is_of_go(&graph.components) {
+    let scripted = scripted(graph);
+    if scripted.is_empty() || is_of_go(&graph.components) {
         return;
     }
-    for (leaf, local, output) in scripted(graph) {
+    let environments = environments(graph);
+    for (leaf, local, output) in scripted {
         let spec = graph.transform(&leaf).spec.as_ref();
         let payload = spec.and_then(|spec| pb::TestStreamPayload::decode(&spec.payload[..]).ok()).unwrap_or_default();
         if !graph.components.coders.contains_key(&payload.coder_id) {
@@ -33,8 +35,9 @@ pub(super) fn run(graph: &mut Graph) {
             if let Some(pcollection) = graph.components.pcollections.get_mut(output.as_str()) {
                 pcollection.coder_id = payload.coder_id;
             }
-        } else if let Some(env) = reader(graph, &output) {
-            make_pairs(graph, &leaf, &local, &output, &payload.coder_id, &env);
+        } else if let Some(env) = environments.get(&output).or_else(|| environments.values().next()) {
+            // A grouping has none; whoever reads what it makes will do.
+            make_pairs(graph, &leaf, &local, &output, &payload.coder_id, env);
         }
     }
 }
@@ -45,14 +48,6 @@ fn scripted(graph: &Graph) -> Vec<(TransformId, LocalName, PCollectionId)> {
     let outputs = scripts
         .flat_map(|leaf| leaf.outputs.iter().map(|(local, output)| (leaf.id.clone(), local.clone(), output.clone())));
     outputs.collect()
-}
-
-/// The environment of somebody who reads a PCollection.
-fn reader(graph: &Graph, pcollection: &PCollectionId) -> Option<EnvironmentId> {
-    let reads = |leaf: &&Leaf| leaf.inputs.contains(pcollection);
-    let readers = graph.leaves.iter().filter(reads).filter_map(|leaf| leaf.env.clone());
-    // A grouping has none; whoever reads what it makes will do.
-    readers.chain(graph.leaves.iter().filter_map(|leaf| leaf.env.clone())).next()
 }
 
 /// Puts an SDK between a TestStream and its readers, which have pairs then.

@@ -149,13 +149,7 @@ impl Groups {
     pub(crate) fn fire_due(&mut self) -> Vec<Pane> {
         let mut panes = Vec::new();
         loop {
-            let bound = DueBound {
-                watermark: self.watermark,
-                now: self.now,
-                clock_ends: false,
-                one_each: false,
-                count_max: usize::MAX,
-            };
+            let bound = DueBound::of_bundle(self.watermark, self.now, false, usize::MAX);
             let due = self.summaries.iter().filter(|(_, summary)| {
                 let event = summary.next_event.map(|at| (TimerDomain::EventTime, at.millis()));
                 let clock = summary.next_processing.map(|at| (TimerDomain::ProcessingTime, at.0));

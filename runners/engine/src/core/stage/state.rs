@@ -251,13 +251,7 @@ impl StageState {
     }
 
     fn due(&self, now: ProcessingTime) -> DueBound {
-        DueBound {
-            watermark: self.input.at(),
-            now,
-            clock_ends: self.clock_ends,
-            one_each: false,
-            count_max: usize::MAX,
-        }
+        DueBound::of_bundle(self.input.at(), now, self.clock_ends, usize::MAX)
     }
 
     /// The earliest timer of the clock that waits for it. One that is due waits for its lane.
